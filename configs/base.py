@@ -1,0 +1,87 @@
+"""The settings of a training run. Fields hold defaults; the string under a field is its help."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """The dynamic movement primitive inside the ndp policy (ignored by ppo-multi and ppo)."""
+
+    n_basis: int = 6
+    """Basis functions per degree of freedom (N)."""
+    alpha: float = 5.0
+    """Stiffness of the transformation system, in 1/tau; damping is critical (beta = alpha/4)."""
+    alpha_x: float = 1.0
+    """Decay rate of the phase, in 1/tau."""
+    kernel: Literal[
+        "gaussian", "multiquadric", "inverse_quadric", "inverse_multiquadric", "linear"
+    ] = "gaussian"
+    """Basis function kernel."""
+    substeps: int = 8
+    """Euler integration steps per environment step (l)."""
+    method: Literal["matrix", "scan"] = "matrix"
+    """How the primitive is integrated: precomputed linear map, or step by step."""
+    goal_scale: float = 0.05
+    """Goal offset from the robot's position per unit of network output, in m (rad for Jaco)."""
+    weight_scale: float = 50.0
+    """Basis weight per unit of network output."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The actor and the critic: tanh layers, the same for every policy."""
+
+    hidden: tuple[int, ...] = (100, 100)
+    """Layer widths of the actor and of the critic."""
+    initial_log_std: float = -0.5
+    """Log standard deviation of the exploration noise at the start, in action units."""
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Proximal policy optimisation."""
+
+    learning_rate: float = 3e-4
+    """Adam step size at the start; decays linearly to zero at the last update."""
+    clip: float = 0.2
+    """Clip range of the probability ratio and of the value change."""
+    gamma: float = 0.99
+    """Discount per environment step."""
+    gae_lambda: float = 0.95
+    """Decay of generalised advantage estimation, per environment step."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus."""
+    value_coefficient: float = 0.5
+    """Weight of the value loss."""
+    max_grad_norm: float = 0.5
+    """Gradients are scaled down to this global norm."""
+    epochs: int = 10
+    """Passes over each batch."""
+    minibatches: int = 32
+    """Gradient steps per pass; divides (queries per rollout) x (environments)."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a policy on a task."""
+
+    task: str
+    """Task name."""
+    policy: Literal["ndp", "ppo-multi", "ppo"] = "ndp"
+    """ndp: actions through the primitive; ppo-multi: a chunk of actions directly; ppo: one action per query."""
+    seed: int = 0
+    """Seed of every random number in the run."""
+    steps: int = 1_500_000
+    """Environment steps; rounded down to whole updates."""
+    num_envs: int = 128
+    """Environments stepped in parallel."""
+    rollout_steps: int = 150
+    """Environment steps per environment and update; divides the episode."""
+    chunk: int = 5
+    """Environment steps per policy query (T) of ndp and ppo-multi; divides rollout_steps."""
+    eval_episodes: int = 256
+    """Deterministic episodes evaluated after the last update."""
+    primitive: Primitive = field(default_factory=Primitive)
+    network: Network = field(default_factory=Network)
+    ppo: PPO = field(default_factory=PPO)

@@ -1,0 +1,5 @@
+"""Push the puck to the goal with the Sawyer arm."""
+
+from configs.base import TrainConfig
+
+PRESET = TrainConfig(task="push")

@@ -1,0 +1,356 @@
+"""Dynamic movement primitives: a goal and a few weights become a smooth trajectory.
+
+A primitive is a critically damped spring towards a goal, bent on its way by a forcing term that
+fades with a phase x. Per degree of freedom:
+
+    tau z' = alpha (beta (g - y) - z) + f(x)      tau y' = z      beta = alpha / 4
+    tau x' = -alpha_x x                           x(0) = 1
+    f(x) = x (g - y0) sum_i psi_i(x) w_i / sum_i psi_i(x)
+
+Sources: Ijspeert et al., "Dynamical movement primitives", Neural Computation 25, 2013, equations
+2.1 to 2.6; Bahl et al., "Neural Dynamic Policies for End-to-End Sensorimotor Learning", NeurIPS
+2020, section 2 and its appendix on kernels.
+"""
+
+import functools
+import math
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, ArrayLike, Float
+
+ALPHA_RANGE = (0.5, 30.0)
+"""What a learned alpha is clamped to."""
+
+
+def _softmin(distance: np.ndarray) -> np.ndarray:
+    """exp(-distance) up to a factor that normalisation removes, without underflow."""
+    return np.exp(distance.min(axis=-1, keepdims=True) - distance)
+
+
+KERNELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "gaussian": _softmin,
+    "multiquadric": lambda distance: np.sqrt(1 + distance),
+    "inverse_quadric": lambda distance: 1 / (1 + distance),
+    "inverse_multiquadric": lambda distance: 1 / np.sqrt(1 + distance),
+    "linear": lambda distance: distance,
+}
+"""psi as a function of h (x - c)**2; what matters is only the ratio of one basis to another."""
+
+METHODS = ("scan", "matrix")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DMP:
+    """What is fixed about a primitive. Hashable, so it can be a static argument of jax.jit.
+
+    Attributes:
+      n_basis: N, basis functions per degree of freedom.
+      n_steps: explicit Euler steps; a trajectory has n_steps + 1 samples, tau / n_steps apart.
+      tau: duration of the movement. Stretches time, leaves the path the same.
+      alpha: stiffness. The spring has settled after about 10 tau / alpha; Euler integration
+        diverges from alpha = 4 n_steps on.
+      alpha_x: decay of the phase, which ends near exp(-alpha_x).
+      kernel: shape of the basis functions, one of `KERNELS`.
+
+    Raises:
+      ValueError: a value is outside its range.
+    """
+
+    n_basis: int = 6
+    n_steps: int = 40
+    tau: float | int = 1.0
+    alpha: float | int = 15.0
+    alpha_x: float | int = 1.0
+    kernel: str = "gaussian"
+
+    def __post_init__(self):
+        for name in ("n_basis", "n_steps"):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or value < 1:
+                raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
+            object.__setattr__(self, name, int(value))
+        for name in ("tau", "alpha", "alpha_x"):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
+                raise ValueError(f"{name} is {value!r}; give a finite number above 0.")
+            object.__setattr__(self, name, float(value))
+        if self.alpha_x > self.n_steps:
+            raise ValueError(
+                f"alpha_x is {self.alpha_x} with {self.n_steps} steps, which makes the phase "
+                f"negative; give alpha_x at most {self.n_steps} or more n_steps."
+            )
+        if self.kernel not in KERNELS:
+            raise ValueError(f"kernel is {self.kernel!r}; give one of {', '.join(KERNELS)}.")
+
+
+class Trajectory(NamedTuple):
+    """Samples 0 .. n_steps of a movement, each (..., n_steps + 1, D).
+
+    Velocity and acceleration of sample i + 1 are those which led from sample i to it, so
+    `position[i + 1] = position[i] + velocity[i + 1] * tau / n_steps`.
+
+    Attributes:
+      position: y. Sample 0 is y0.
+      velocity: y', units of y per unit of time, of which the movement lasts tau. Sample 0 is dy0.
+      acceleration: z' = tau y''. Sample 0 precedes every step and holds tau * dy0, as in the
+        authors' release.
+    """
+
+    position: Float[Array, "..."]
+    velocity: Float[Array, "..."]
+    acceleration: Float[Array, "..."]
+
+
+@functools.partial(jax.jit, static_argnames=("dmp", "method"))
+def rollout(
+    dmp: DMP,
+    goal: Float[ArrayLike, "..."],
+    weights: Float[ArrayLike, "..."] | None,
+    y0: Float[ArrayLike, "..."],
+    dy0: Float[ArrayLike, "..."],
+    *,
+    alpha: Float[ArrayLike, "..."] | None = None,
+    method: str = "scan",
+) -> Trajectory:
+    """Integrates a primitive, differentiably, for any number of degrees of freedom D at once.
+
+    Leading axes are batch axes and broadcast against each other.
+
+    Args:
+      dmp: the primitive.
+      goal: where the spring pulls to, in units of y, (..., D).
+      weights: of the basis functions, dimensionless, (..., D, N); None for no forcing term.
+      y0: initial position, (..., D).
+      dy0: initial velocity, in units of y per unit of time, (..., D).
+      alpha: stiffness in place of `dmp.alpha`, one per batch element, (...,); clamped to
+        `ALPHA_RANGE`.
+      method: "scan" integrates step by step; "matrix" gives the same numbers, up to rounding, as
+        one product with a precomputed matrix, which is faster and knows no `alpha`.
+
+    Returns:
+      Position, velocity and acceleration, each (..., n_steps + 1, D), of the inputs' dtype.
+
+    Raises:
+      ValueError: shapes do not fit together or to the primitive, or the method cannot do it.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; give one of {', '.join(METHODS)}.")
+    if method == "matrix" and alpha is not None:
+        raise ValueError('method "matrix" has a fixed alpha; learn alpha with method="scan".')
+    shape = _rollout_shape(dmp, goal, weights, y0, dy0, alpha)
+    given = [value for value in (goal, weights, y0, dy0, alpha) if value is not None]
+    dtype = jnp.result_type(float, *given)
+    goal, y0, dy0 = (jnp.broadcast_to(jnp.asarray(v, dtype), shape) for v in (goal, y0, dy0))
+    if weights is not None:
+        weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (*shape, dmp.n_basis))
+    if method == "matrix":
+        return _matrix_rollout(dmp, goal, weights, y0, dy0)
+    if alpha is None:
+        return _scan_rollout(dmp, goal, weights, y0, dy0, dmp.alpha)
+    low, high = (jnp.asarray(bound, dtype) for bound in ALPHA_RANGE)
+    alpha = lax.clamp(low, jnp.asarray(alpha, dtype), high)
+    alpha = jnp.broadcast_to(jnp.broadcast_to(alpha, shape[:-1])[..., None], shape)
+    return _scan_rollout(dmp, goal, weights, y0, dy0, alpha)
+
+
+@functools.partial(jax.jit, static_argnames=("dmp", "rcond"))
+def fit(
+    dmp: DMP, positions: Float[ArrayLike, "..."], *, rcond: float | None = None
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Goal and weights whose rollout is nearest to a demonstration, by least squares.
+
+    The rollout starts at the demonstration's first sample with the velocity that leads to its
+    second, and these are the y0 and dy0 to reproduce it with:
+
+        y0 = positions[..., 0, :]
+        dy0 = (positions[..., 1, :] - y0) * dmp.n_steps / dmp.tau
+
+    It is linear in the goal's offset g - y0 and in the products w (g - y0), which are solved for
+    together: the goal is where the spring should pull to, not the last sample. An offset near 0,
+    which no finite weights could bend, is moved out to the square root of the dtype's epsilon
+    times the demonstration's extent before the weights are solved for. Basis functions overlap,
+    so other goals and weights than those which drew a trajectory may redraw it.
+
+    Args:
+      dmp: the primitive.
+      positions: the demonstration, evenly sampled, (..., n_steps + 1, D).
+      rcond: singular values below this fraction of the largest are dropped; more of them (1e-4,
+        say) keeps the weights of a noisy demonstration small. Default epsilon ** (2 / 3).
+
+    Returns:
+      goal in units of y, (..., D), and dimensionless weights, (..., D, N), of the input's dtype.
+
+    Raises:
+      ValueError: positions is not (..., n_steps + 1, D).
+    """
+    shape = jnp.shape(positions)
+    if len(shape) < 2 or shape[-2] != dmp.n_steps + 1:
+        raise ValueError(
+            f"positions has shape {shape}; give (..., {dmp.n_steps + 1}, D), "
+            f"as dmp.n_steps is {dmp.n_steps}."
+        )
+    positions = jnp.asarray(positions, jnp.result_type(float, positions))
+    dtype = positions.dtype
+    epsilon = float(jnp.finfo(dtype).eps)
+    response, _, _ = _response(dmp)
+    inverse = _inverse(dmp, epsilon ** (2 / 3) if rcond is None else rcond)
+
+    y0 = positions[..., 0, :]
+    travelled = jnp.swapaxes(positions, -1, -2) - y0[..., None]  # (..., D, n_steps + 1)
+    step = travelled[..., 1:2] * dmp.n_steps / dmp.tau
+    driven = travelled - _contract(step, response[:, :1])
+
+    offset = _solve(inverse.goal_and_forcing, driven)[..., 0]
+    extent = jnp.max(jnp.abs(travelled), axis=-1)
+    size = jnp.max(jnp.abs(positions), axis=-2)
+    least = jnp.where(extent > 0, jnp.maximum(math.sqrt(epsilon) * extent, 4 * epsilon * size), 0)
+    offset = jnp.where(jnp.abs(offset) < least, jnp.copysign(least, offset), offset)
+
+    goal = y0 + offset
+    offset = (goal - y0)[..., None]  # what rollout will see of it after rounding
+    forcing = _solve(inverse.forcing, driven - _contract(offset, response[:, 1:2]))
+    return goal, forcing / jnp.where(offset == 0, 1, offset)
+
+
+def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha) -> tuple[int, ...]:
+    """(..., D), the broadcast shape of all arguments."""
+    shapes = {"goal": jnp.shape(goal), "y0": jnp.shape(y0), "dy0": jnp.shape(dy0)}
+    for name, shape in shapes.items():
+        if not shape:
+            raise ValueError(f"{name} is a scalar; give (..., D), with D = 1 for a single one.")
+    batches = {name: shape[:-1] for name, shape in shapes.items()}
+    dims = {name: shape[-1] for name, shape in shapes.items()}
+    if weights is not None:
+        shape = jnp.shape(weights)
+        if len(shape) < 2:
+            raise ValueError(f"weights has shape {shape}; give (..., D, {dmp.n_basis}).")
+        if shape[-1] != dmp.n_basis:
+            raise ValueError(
+                f"weights has {shape[-1]} basis functions but dmp.n_basis is {dmp.n_basis}; "
+                f"give weights (..., D, {dmp.n_basis}) or a DMP with n_basis={shape[-1]}."
+            )
+        batches["weights"], dims["weights"] = shape[:-2], shape[-2]
+    if len(set(dims.values())) > 1:
+        found = ", ".join(f"{name} {size}" for name, size in dims.items())
+        raise ValueError(f"degrees of freedom differ ({found}); give every argument the same D.")
+    if alpha is not None:
+        batches["alpha"] = jnp.shape(alpha)
+    try:
+        batch = jnp.broadcast_shapes(*batches.values())
+    except ValueError as error:
+        found = ", ".join(f"{name} {size}" for name, size in batches.items())
+        raise ValueError(
+            f"batch shapes do not broadcast ({found}); give every argument the same."
+        ) from error
+    return (*batch, dims["goal"])
+
+
+def _scan_rollout(dmp: DMP, goal, weights, y0, dy0, alpha) -> Trajectory:
+    if weights is None:
+        forcing = jnp.zeros((dmp.n_steps, *goal.shape), goal.dtype)
+    else:
+        forcing = _contract(weights, _features(dmp))
+        forcing = jnp.moveaxis(forcing * (goal - y0)[..., None], -1, 0)
+
+    def step(state, forcing):
+        state, sample = _euler_step(dmp, alpha, goal, forcing, state)
+        return state, sample
+
+    z0 = dy0 * dmp.tau
+    _, samples = lax.scan(step, (y0, z0), forcing)
+    return Trajectory(
+        *(
+            jnp.moveaxis(jnp.concatenate([first[None], rest]), 0, -2)
+            for first, rest in zip((y0, dy0, z0), samples, strict=True)
+        )
+    )
+
+
+def _matrix_rollout(dmp: DMP, goal, weights, y0, dy0) -> Trajectory:
+    offset = (goal - y0)[..., None]
+    inputs = [dy0[..., None], offset]
+    if weights is not None:
+        inputs.append(weights * offset)
+    inputs = jnp.concatenate(inputs, axis=-1)
+    position, velocity, acceleration = (
+        jnp.swapaxes(_contract(inputs, matrix[:, : inputs.shape[-1]]), -1, -2)
+        for matrix in _response(dmp)
+    )
+    return Trajectory(position + y0[..., None, :], velocity, acceleration)
+
+
+def _euler_step(dmp: DMP, alpha: Any, goal: Any, forcing: Any, state: tuple) -> tuple:
+    """One explicit Euler step of (y, z); the new state, and the new sample."""
+    position, z = state
+    dt = dmp.tau / dmp.n_steps
+    z_rate = (alpha * (alpha / 4 * (goal - position) - z) + forcing) / dmp.tau
+    velocity = z / dmp.tau
+    position = position + velocity * dt
+    return (position, z + z_rate * dt), (position, velocity, z_rate)
+
+
+@functools.lru_cache
+def _features(dmp: DMP) -> np.ndarray:
+    """x psi_i(x) / sum_j psi_j(x) in every step, (n_steps, N)."""
+    phase = (1 - dmp.alpha_x / dmp.n_steps) ** np.arange(1, dmp.n_steps + 1)[:, None]
+    centres = np.exp(-dmp.alpha_x * np.linspace(0, 1, dmp.n_basis))
+    widths = dmp.n_basis**1.5 / centres / dmp.alpha_x
+    psi = KERNELS[dmp.kernel](widths * (phase - centres) ** 2)
+    return phase * psi / psi.sum(axis=-1, keepdims=True)
+
+
+@functools.lru_cache
+def _response(dmp: DMP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Position, velocity and acceleration from y0 = 0, each (n_steps + 1, 2 + N), in float64.
+
+    Every column answers one unit input: dy0, g - y0, and each of the products w (g - y0).
+    """
+    unit = np.eye(2 + dmp.n_basis)
+    dy0, goal, basis = unit[0], unit[1], unit[2:]
+    state = (np.zeros_like(dy0), dy0 * dmp.tau)
+    samples = [(state[0], dy0, state[1])]
+    for forcing in _features(dmp) @ basis:
+        state, sample = _euler_step(dmp, dmp.alpha, goal, forcing, state)
+        samples.append(sample)
+    position, velocity, acceleration = zip(*samples, strict=True)
+    return np.stack(position), np.stack(velocity), np.stack(acceleration)
+
+
+class _Inverse(NamedTuple):
+    """Truncated pseudo-inverses, each the factors (n_steps + 1, rank) and (inputs, rank)."""
+
+    goal_and_forcing: tuple[np.ndarray, np.ndarray]
+    forcing: tuple[np.ndarray, np.ndarray]
+
+
+@functools.lru_cache
+def _inverse(dmp: DMP, rcond: float) -> _Inverse:
+    matrix = _response(dmp)[0][:, 1:]
+    # A forcing of alpha * beta displaces the spring as far as a goal offset of 1 does.
+    scale = np.r_[1, np.full(dmp.n_basis, dmp.alpha**2 / 4)]
+
+    def factors(matrix, scale):
+        left, values, right = np.linalg.svd(matrix * scale, full_matrices=False)
+        rank = np.count_nonzero(values > rcond * values[0])
+        return left[:, :rank], scale[:, None] * right[:rank].T / values[:rank]
+
+    return _Inverse(factors(matrix, scale), factors(matrix[:, 1:], scale[1:]))
+
+
+def _solve(factors: tuple[np.ndarray, np.ndarray], driven: Array) -> Array:
+    """Least squares along the last axis. Two factors, not their product, for float32's sake."""
+    left, right = factors
+    return _contract(_contract(driven, left.T), right)
+
+
+def _contract(inputs: Array, matrix: np.ndarray) -> Array:
+    """(..., K) and (M, K) to (..., M), in full float32 on devices that would use less."""
+    constant = jnp.asarray(matrix, inputs.dtype)
+    return jnp.einsum("...k,mk->...m", inputs, constant, precision=lax.Precision.HIGHEST)

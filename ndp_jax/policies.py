@@ -1,0 +1,159 @@
+"""Policies that answer one query with the next T actions.
+
+The three policies of the paper are one module with two heads: `PrimitiveHead` integrates a
+dynamic movement primitive (ndp), `DirectHead` outputs the actions themselves (ppo-multi, and ppo
+with T = 1). Everything else is equal: the same actor and critic networks, the same
+state-independent noise, the same T value heads.
+
+Source: Bahl et al., "Neural Dynamic Policies for End-to-End Sensorimotor Learning", NeurIPS 2020,
+section 3.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ndp_jax.dmp import DMP, rollout
+from ndp_jax.networks import MLP
+
+OUTPUT_INIT = nn.initializers.orthogonal(0.01)
+"""The last layer starts near zero, so that the first actions lie well inside the action box."""
+
+
+class PolicyOutput(NamedTuple):
+    """What a policy says about the T steps after a query.
+
+    Attributes:
+      mean: action means, in action units, (..., T, A).
+      log_std: log standard deviation of the noise added to every action, (A,).
+      value: discounted return expected from each of the T steps on, (..., T).
+    """
+
+    mean: Float[Array, "*batch T A"]
+    log_std: Float[Array, " A"]
+    value: Float[Array, "*batch T"]
+
+
+class PrimitiveHead(nn.Module):
+    """Goal and weights from features, actions from the integrated primitive.
+
+    The goal is an offset from the robot's position, `g = y0 + goal_scale * output`, and the weights
+    are `weight_scale * output`. Actions are the differences of the T + 1 positions sampled every
+    `dmp.n_steps / T` integration steps, divided by `action_scale` (the inverse controller).
+    Action dimensions beyond the robot's D (a gripper) come from a layer of their own and are not
+    integrated.
+
+    Attributes:
+      dmp: the primitive; one unit of its time `tau` lasts the whole chunk.
+      chunk: T, environment steps per query; divides dmp.n_steps.
+      action_size: A >= D.
+      duration: seconds that one chunk lasts; turns y/s into y/tau.
+      action_scale: position change of a unit action, in units of y.
+      goal_scale: goal offset per unit of network output, in units of y.
+      weight_scale: basis weight per unit of network output.
+      method: "matrix" or "scan", see `ndp_jax.rollout`.
+    """
+
+    dmp: DMP
+    chunk: int
+    action_size: int
+    duration: float
+    action_scale: float
+    goal_scale: float | Float[Array, ""]
+    weight_scale: float | Float[Array, ""]
+    method: str = "matrix"
+
+    @nn.compact
+    def __call__(
+        self,
+        features: Float[Array, "*batch features"],
+        position: Float[Array, "*batch D"],
+        velocity: Float[Array, "*batch D"],
+    ) -> Float[Array, "*batch T A"]:
+        batch, dims = position.shape[:-1], position.shape[-1]
+        offset = nn.Dense(dims, kernel_init=OUTPUT_INIT, name="goal")(features)
+        weights = nn.Dense(dims * self.dmp.n_basis, kernel_init=OUTPUT_INIT, name="weights")(
+            features
+        )
+        path = rollout(
+            self.dmp,
+            position + self.goal_scale * offset,
+            self.weight_scale * weights.reshape(*batch, dims, self.dmp.n_basis),
+            position,
+            velocity * (self.duration / self.dmp.tau),
+            method=self.method,
+        ).position
+        waypoints = path[..., :: self.dmp.n_steps // self.chunk, :]
+        actions = jnp.diff(waypoints, axis=-2) / self.action_scale
+        extra = self.action_size - dims
+        if extra:
+            direct = DirectHead(chunk=self.chunk, action_size=extra, name="extra")
+            actions = jnp.concatenate([actions, direct(features, position, velocity)], axis=-1)
+        return actions
+
+
+class DirectHead(nn.Module):
+    """T x A action means straight from the features; one unit of output is one unit of action."""
+
+    chunk: int
+    action_size: int
+
+    @nn.compact
+    def __call__(
+        self,
+        features: Float[Array, "*batch features"],
+        position: Float[Array, "*batch D"],
+        velocity: Float[Array, "*batch D"],
+    ) -> Float[Array, "*batch T A"]:
+        del position, velocity
+        actions = nn.Dense(self.chunk * self.action_size, kernel_init=OUTPUT_INIT)(features)
+        return actions.reshape(*features.shape[:-1], self.chunk, self.action_size)
+
+
+class Policy(nn.Module):
+    """Observation and robot state to T action means, noise and T values.
+
+    Attributes:
+      head: `PrimitiveHead` or `DirectHead`, or any module with their signature.
+      hidden: layer widths of the actor and of the critic.
+      initial_log_std: where the log standard deviation starts.
+    """
+
+    head: PrimitiveHead | DirectHead
+    hidden: Sequence[int] = (100, 100)
+    initial_log_std: float | Float[Array, ""] = -0.5
+
+    @nn.compact
+    def __call__(
+        self,
+        observation: Float[Array, "*batch O"],
+        position: Float[Array, "*batch D"],
+        velocity: Float[Array, "*batch D"],
+    ) -> PolicyOutput:
+        """Answers a batch of queries.
+
+        Args:
+          observation: normalised observations, (..., O).
+          position: the robot's own position, in the units the primitive integrates, (..., D).
+          velocity: its velocity, per second, (..., D).
+
+        Returns:
+          Means (..., T, A), log standard deviation (A,) and values (..., T).
+        """
+        features = MLP(self.hidden, name="actor")(observation)
+        mean = self.head(features, position, velocity)
+        log_std = self.param(
+            "log_std",
+            lambda _: jnp.broadcast_to(
+                jnp.asarray(self.initial_log_std, observation.dtype), (self.head.action_size,)
+            ),
+        )
+        critic = MLP(self.hidden, name="critic")(observation)
+        value = nn.Dense(
+            self.head.chunk, kernel_init=nn.initializers.orthogonal(1.0), name="value"
+        )(critic)
+        return PolicyOutput(mean=mean, log_std=log_std, value=value)
+

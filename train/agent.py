@@ -1,0 +1,110 @@
+"""The agent: a policy sized for an environment, with the numbers that may be swept as leaves."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from brax.envs.base import Env, State
+from flax import struct
+from jaxtyping import Array, Float, Int, PyTree
+
+from configs import TrainConfig
+from ndp_jax import DMP
+from ndp_jax.normalize import RunningStats, normalize
+from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
+
+
+class Hyperparameters(struct.PyTreeNode):
+    """Every number of a run that does not change the shape of its program; all float32 scalars."""
+
+    learning_rate: Float[Array, ""]
+    clip: Float[Array, ""]
+    gamma: Float[Array, ""]
+    gae_lambda: Float[Array, ""]
+    entropy_coefficient: Float[Array, ""]
+    value_coefficient: Float[Array, ""]
+    max_grad_norm: Float[Array, ""]
+    goal_scale: Float[Array, ""]
+    weight_scale: Float[Array, ""]
+    initial_log_std: Float[Array, ""]
+    total_updates: Int[Array, ""]
+
+
+def hyperparameters(config: TrainConfig) -> Hyperparameters:
+    """The sweepable numbers of a configuration."""
+    numbers = {
+        name: jnp.asarray(getattr(section, name), jnp.float32)
+        for section in (config.ppo, config.primitive, config.network)
+        for name in Hyperparameters.__dataclass_fields__
+        if hasattr(section, name)
+    }
+    total_updates = config.steps // (config.num_envs * config.rollout_steps)
+    return Hyperparameters(**numbers, total_updates=jnp.asarray(total_updates, jnp.int32))
+
+
+def chunk_of(config: TrainConfig) -> int:
+    """T: ppo queries its network at every step."""
+    return 1 if config.policy == "ppo" else config.chunk
+
+
+def make_policy(env: Env, config: TrainConfig, hyper: Hyperparameters) -> Policy:
+    """The policy of a configuration, sized for an environment."""
+    chunk = chunk_of(config)
+    if config.policy == "ndp":
+        primitive = config.primitive
+        head = PrimitiveHead(
+            dmp=DMP(
+                n_basis=primitive.n_basis,
+                n_steps=chunk * primitive.substeps,
+                alpha=primitive.alpha,
+                alpha_x=primitive.alpha_x,
+                kernel=primitive.kernel,
+            ),
+            chunk=chunk,
+            action_size=env.action_size,
+            duration=chunk * env.dt,
+            action_scale=env.action_scale,
+            goal_scale=hyper.goal_scale,
+            weight_scale=hyper.weight_scale,
+            method=primitive.method,
+        )
+    else:
+        head = DirectHead(chunk=chunk, action_size=env.action_size)
+    return Policy(
+        head=head, hidden=config.network.hidden, initial_log_std=hyper.initial_log_std
+    )
+
+
+class Inputs(struct.PyTreeNode):
+    """What the policy is given at a query.
+
+    Attributes:
+      observation: as the environment gives it, (E, O).
+      position: of the robot, in the units the primitive integrates, (E, D).
+      velocity: of the robot, per second, (E, D).
+    """
+
+    observation: Float[Array, "*batch O"]
+    position: Float[Array, "*batch D"]
+    velocity: Float[Array, "*batch D"]
+
+
+def observe(env: Env, state: State) -> Inputs:
+    """Reads the policy's inputs off a batch of environment states."""
+    position, velocity = jax.vmap(env.robot_state)(state)
+    return Inputs(observation=state.obs, position=position, velocity=velocity)
+
+
+Respond = Callable[[Inputs], PolicyOutput]
+
+
+def responder(policy: nn.Module, params: PyTree, statistics: RunningStats) -> Respond:
+    """The policy as a function of raw inputs."""
+
+    def respond(inputs: Inputs) -> PolicyOutput:
+        return policy.apply(
+            params, normalize(statistics, inputs.observation), inputs.position, inputs.velocity
+        )
+
+    return respond

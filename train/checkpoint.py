@@ -1,0 +1,127 @@
+"""Checkpoints of the whole `TrainState`, through orbax."""
+
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from brax.envs.base import Env
+from jaxtyping import Array
+
+import envs
+from configs import TrainConfig
+from train import run
+from train.agent import hyperparameters
+from train.errors import UserError
+from train.ppo import TrainState, make_learner
+
+
+def open_manager(folder: Path) -> ocp.CheckpointManager:
+    """The manager of a run's checkpoints/; close it to wait for pending writes."""
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+    return ocp.CheckpointManager((folder / "checkpoints").absolute(), options=options)
+
+
+def save(
+    manager: ocp.CheckpointManager, state: TrainState, *, config: TrainConfig, steps: int
+) -> None:
+    """Writes a checkpoint named after its environment steps; atomic, in the background.
+
+    The copy to the host is made here: the next update reuses the state's buffers.
+    """
+    manager.save(
+        steps,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave(jax.tree.map(np.array, _flatten(state))),
+            made_by=ocp.args.JsonSave(_made_by(config)),
+        ),
+    )
+
+
+def restore_latest(folder: Path, template: TrainState, *, config: TrainConfig) -> TrainState:
+    """Reads the newest checkpoint of a run.
+
+    Args:
+      folder: the run folder.
+      template: a `TrainState` of arrays or `jax.ShapeDtypeStruct`s with the expected shapes.
+      config: what the run folder says it holds.
+
+    Raises:
+      UserError: there is none, it is of another task or policy, or it cannot be read.
+    """
+    path = folder / "checkpoints"
+    if not path.is_dir():
+        raise UserError(f"{folder} holds no checkpoint yet.")
+    with open_manager(folder) as manager:
+        step = manager.latest_step()
+        if step is None:
+            raise UserError(f"{folder} holds no checkpoint yet.")
+        try:
+            made_by = manager.restore(
+                step, args=ocp.args.Composite(made_by=ocp.args.JsonRestore())
+            ).made_by
+        except (ValueError, OSError, KeyError) as error:
+            raise UserError(f"Checkpoint {path / str(step)} cannot be read ({error}).") from None
+        for name, expected in _made_by(config).items():
+            if made_by.get(name) != expected:
+                raise UserError(
+                    f"Checkpoint {path / str(step)} is of {name} '{made_by.get(name)}', "
+                    f"but the run is of {name} '{expected}'."
+                )
+        try:
+            leaves = manager.restore(
+                step,
+                args=ocp.args.Composite(state=ocp.args.StandardRestore(jax.eval_shape(_flatten, template))),
+            ).state
+        except (ValueError, OSError, KeyError) as error:
+            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"Checkpoint {path / str(step)} does not fit the run's config.json ({first_line})."
+            ) from None
+    return _unflatten(leaves, template)
+
+
+def load_run(folder: Path) -> tuple[TrainConfig, Env, TrainState]:
+    """Configuration, environment and newest checkpoint of a run folder.
+
+    Raises:
+      UserError: as `run.load_config` and `restore_latest`.
+    """
+    config = run.load_config(folder)
+    env = envs.make(config.task)
+    learner = make_learner(env, config)
+    template = jax.eval_shape(learner.init, jax.random.key(config.seed), hyperparameters(config))
+    return config, env, restore_latest(folder, template, config=config)
+
+
+def _made_by(config: TrainConfig) -> dict[str, str]:
+    return {"task": config.task, "policy": config.policy}
+
+
+def _is_key(leaf: Array) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _flatten(state: TrainState) -> dict[str, Array]:
+    """Leaves by their path: random keys as their bits, empty leaves (orbax has none) left out."""
+    leaves = {
+        jax.tree_util.keystr(path): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+        if math.prod(leaf.shape) or _is_key(leaf)
+    }
+    return {
+        name: jax.random.key_data(leaf) if _is_key(leaf) else leaf for name, leaf in leaves.items()
+    }
+
+
+def _unflatten(leaves: dict[str, Array], template: TrainState) -> TrainState:
+    def value(path, leaf: Array) -> Array:
+        name = jax.tree_util.keystr(path)
+        if name not in leaves:
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        saved = jnp.asarray(leaves[name])
+        return jax.random.wrap_key_data(saved) if _is_key(leaf) else saved
+
+    return jax.tree_util.tree_map_with_path(value, template)

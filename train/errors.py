@@ -1,0 +1,13 @@
+"""How a command ends other than by finishing."""
+
+
+class UserError(Exception):
+    """A mistake of the user: one clear sentence that names the value and the fix; exit code 2."""
+
+
+class Interrupted(Exception):
+    """A signal ended the work early, after everything done so far was saved; exit code 128 + n."""
+
+    def __init__(self, message: str, *, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal

@@ -1,0 +1,122 @@
+"""A whole run, from configuration to curve, video and checkpoint."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+from brax.envs.base import Env
+from rich.console import Console
+
+import envs
+from configs import TrainConfig
+from train import checkpoint, plots, render, run
+from train.agent import hyperparameters
+from train.checks import check
+from train.errors import Interrupted
+from train.evaluate import held_out_key, play, sentence, summarize
+from train.metrics import MetricsLog
+from train.ppo import TrainState, make_learner
+from train.progress import progress
+from train.rollout import exploit
+from train.runtime import versions
+
+SECONDS_BETWEEN_CHECKPOINTS = 120.0
+
+
+def train(config: TrainConfig, *, out: Path | None, console: Console) -> Path:
+    """Trains, evaluates, draws and films; returns the run folder.
+
+    Raises:
+      UserError: the configuration cannot run or the output folder cannot be used.
+      Interrupted: SIGINT or SIGTERM arrived; the last update's checkpoint has been written.
+    """
+    env = envs.make(config.task)
+    check(config, env)
+    folder = run.fresh(config, out)
+    run.save_config(folder, config, versions())
+    console.print(f"Run folder [bold]{folder}[/]")
+
+    with interruption() as signals:
+        state = learn(config, env, folder, console, signals)
+        if signals:
+            raise Interrupted(f"Stopped; checkpoint saved in {folder}.", signal=signals[0])
+        finish(config, env, state, folder, console)
+    return folder
+
+
+def learn(
+    config: TrainConfig, env: Env, folder: Path, console: Console, signals: list[int]
+) -> TrainState:
+    """Runs updates until the configured steps or a signal, writing metrics and checkpoints."""
+    started = time.monotonic()
+    console.print("Compiling (about a minute the first time, seconds afterwards) ...")
+    learner = make_learner(env, config)
+    state = jax.jit(learner.init)(jax.random.key(config.seed), hyperparameters(config))
+    update = jax.jit(learner.update, donate_argnums=0).lower(state).compile()
+    console.print(f"First update after {time.monotonic() - started:.0f} s")
+
+    per_update = config.num_envs * config.rollout_steps
+    total = config.steps // per_update * per_update
+    steps, saved = 0, time.monotonic()
+    with (
+        MetricsLog(folder) as log,
+        checkpoint.open_manager(folder) as manager,
+        progress(console, total=total) as report,
+    ):
+        while steps < total and not signals:
+            began = time.monotonic()
+            state, metrics = update(state)
+            metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            now = time.monotonic()
+            steps += per_update
+            log.write(steps=steps, seconds=now - started, metrics=metrics)
+            report(steps=steps, speed=per_update / (now - began), metrics=metrics)
+            if steps < total and now - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                checkpoint.save(manager, state, config=config, steps=steps)
+                saved = now
+        if steps:
+            checkpoint.save(manager, state, config=config, steps=steps)
+    return state
+
+
+def finish(
+    config: TrainConfig, env: Env, state: TrainState, folder: Path, console: Console
+) -> None:
+    """Evaluates the final policy and draws the curve and the video."""
+    console.print(f"Evaluating {config.eval_episodes} deterministic episodes ...")
+    key = held_out_key(config.seed)
+    outcome = play(env, config, state, key, episodes=config.eval_episodes, choose=exploit)
+    summary = summarize(outcome)
+    run.write_json(folder / "evaluation.json", summary)
+    plots.learning_curves([folder], folder / "curve.png")
+    try:
+        render.film(env, outcome, folder / "video.mp4")
+    except render.NoRenderer as problem:
+        console.print(f"No video: {problem}")
+    console.print(f"Deterministic {sentence(summary)}")
+
+
+@contextmanager
+def interruption() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM; a second one of either ends the process as usual."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def note(number: int, frame: object) -> None:
+        received.append(number)
+        restore()
+
+    for number in numbers:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        restore()

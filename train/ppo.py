@@ -1,0 +1,338 @@
+"""Proximal policy optimisation over chunks of T actions.
+
+One update (collect, estimate advantages, improve) is one pure function over one pytree. Each of the
+T steps after a query is a decision of its own, with its own log density, advantage and value, all
+conditioned on the query's inputs; the T steps of a query stay together in a minibatch, so that the
+network and the primitive run once per query.
+
+Sources: Schulman et al., "Proximal Policy Optimization Algorithms", 2017; Schulman et al.,
+"High-Dimensional Continuous Control Using Generalized Advantage Estimation", 2016; Bahl et al.,
+NeurIPS 2020, section 3.3.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from brax.envs.base import Env
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from configs import TrainConfig
+from ndp_jax import normalize
+from ndp_jax.distributions import entropy, log_prob
+from ndp_jax.policies import PolicyOutput
+from train import rollout
+from train.agent import Hyperparameters, Inputs, chunk_of, make_policy, observe, responder
+
+ADAM = optax.scale_by_adam(eps=1e-5)
+OUTCOMES = ("success", "returns", "distance", "broken")
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything the next update needs: saving it is a checkpoint, stacking it is a sweep.
+
+    Attributes:
+      params: of the policy.
+      optimizer: Adam's moments.
+      observation: running statistics of the observations.
+      reward: running scale of the rewards.
+      episodes: where the environments stand.
+      finished: rates and means over the last finished episodes, by `OUTCOMES`.
+      key: of the next update.
+      updates: done so far.
+      hyper: the swept numbers.
+    """
+
+    params: PyTree
+    optimizer: optax.OptState
+    observation: normalize.RunningStats
+    reward: normalize.RewardScale
+    episodes: rollout.Episodes
+    finished: dict[str, Float[Array, ""]]
+    key: PRNGKeyArray
+    updates: Int[Array, ""]
+    hyper: Hyperparameters
+
+
+class Batch(struct.PyTreeNode):
+    """Queries ready for the update; leaves start with the number of queries, then T."""
+
+    inputs: Inputs
+    action: Float[Array, "..."]
+    log_prob: Float[Array, "..."]
+    value: Float[Array, "..."]
+    advantage: Float[Array, "..."]
+    target: Float[Array, "..."]
+    weight: Float[Array, "..."]
+
+
+def generalized_advantage(
+    reward: Float[Array, "S E"],
+    value: Float[Array, "S E"],
+    bootstrap: Float[Array, " E"],
+    *,
+    terminated: Bool[Array, "S E"],
+    truncated: Bool[Array, "S E"],
+    gamma: float | Float[Array, ""],
+    gae_lambda: float | Float[Array, ""],
+) -> Float[Array, "S E"]:
+    """Generalised advantage estimation over S environment steps.
+
+    Args:
+      reward: received in each step.
+      value: predicted before each step.
+      bootstrap: value of the state after the last step.
+      terminated: the task ended with this step; nothing is worth anything after it.
+      truncated: what follows this step is not known; its advantage is zero and none flows through.
+      gamma: discount per step.
+      gae_lambda: decay per step.
+
+    Returns:
+      Advantages; adding `value` gives the regression targets of the critic.
+    """
+
+    def backwards(carry, x):
+        advantage, next_value = carry
+        reward, value, terminated, truncated = x
+        discount = gamma * (1.0 - terminated)
+        advantage = reward + discount * (next_value + gae_lambda * advantage) - value
+        advantage = jnp.where(truncated, 0.0, advantage)
+        return (advantage, value), advantage
+
+    start = (jnp.zeros_like(bootstrap), bootstrap)
+    steps = (reward, value, terminated, truncated)
+    return jax.lax.scan(backwards, start, steps, reverse=True)[1]
+
+
+def standardize(advantage: Float[Array, "*batch"], weight: Float[Array, "*batch"]):
+    """Advantages of weight one to mean zero and unit (unbiased) standard deviation."""
+    count = jnp.sum(weight)
+    mean = jnp.sum(advantage * weight) / count
+    variance = jnp.sum(jnp.square(advantage - mean) * weight) / (count - 1.0)
+    return (advantage - mean) / (jnp.sqrt(variance) + 1e-5)
+
+
+def loss(
+    output: PolicyOutput, batch: Batch, hyper: Hyperparameters
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """The clipped surrogate, the clipped value loss and the entropy bonus, and their parts."""
+
+    def mean(x):
+        return jnp.sum(x * batch.weight) / jnp.maximum(jnp.sum(batch.weight), 1.0)
+
+    log_ratio = log_prob(output.mean, output.log_std, batch.action) - batch.log_prob
+    ratio = jnp.exp(log_ratio)
+    clipped_ratio = jnp.clip(ratio, 1.0 - hyper.clip, 1.0 + hyper.clip)
+    policy_loss = -mean(jnp.minimum(ratio * batch.advantage, clipped_ratio * batch.advantage))
+
+    clipped_value = batch.value + jnp.clip(output.value - batch.value, -hyper.clip, hyper.clip)
+    value_error = jnp.maximum(
+        jnp.square(output.value - batch.target), jnp.square(clipped_value - batch.target)
+    )
+    value_loss = 0.5 * mean(value_error)
+
+    bonus = entropy(output.log_std)
+    total = policy_loss + hyper.value_coefficient * value_loss - hyper.entropy_coefficient * bonus
+    return total, {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": bonus,
+        "kl": mean(ratio - 1.0 - log_ratio),
+        "clip_fraction": mean(jnp.abs(ratio - 1.0) > hyper.clip),
+        "ratio_error": jnp.max(jnp.abs(ratio - 1.0) * batch.weight),
+    }
+
+
+def descend(
+    params: PyTree,
+    optimizer: optax.OptState,
+    gradient: PyTree,
+    *,
+    learning_rate: Float[Array, ""],
+    max_grad_norm: Float[Array, ""],
+) -> tuple[PyTree, optax.OptState, Float[Array, ""]]:
+    """One Adam step on the norm-clipped gradient; a non-finite gradient changes nothing.
+
+    Returns:
+      Parameters, optimiser state and the gradient's norm before clipping.
+    """
+    norm = optax.tree.norm(gradient)
+    scale = jnp.minimum(1.0, max_grad_norm / (norm + 1e-6))
+    direction, moments = ADAM.update(jax.tree.map(lambda g: g * scale, gradient), optimizer)
+    moved = jax.tree.map(lambda p, d: p - learning_rate * d, params, direction)
+    params, optimizer = jax.tree.map(
+        lambda new, old: jnp.where(jnp.isfinite(norm), new, old),
+        (moved, moments),
+        (params, optimizer),
+    )
+    return params, optimizer, norm
+
+
+class Learner(NamedTuple):
+    """Pure functions; jit, vmap and shard them as you like.
+
+    Attributes:
+      init: key and hyperparameters to the first `TrainState`.
+      update: one iteration; the new state and scalar metrics.
+      collect: the first half of `update`: the state after collection, and the batch.
+      loss: parameters, observation statistics, minibatch and hyperparameters to loss and its parts.
+    """
+
+    init: Callable[[PRNGKeyArray, Hyperparameters], TrainState]
+    update: Callable[[TrainState], tuple[TrainState, dict[str, Array]]]
+    collect: Callable[[TrainState], tuple[TrainState, Batch]]
+    loss: Callable
+
+
+def make_learner(env: Env, config: TrainConfig) -> Learner:
+    """Builds the learner of a configuration for an environment.
+
+    Args:
+      env: one environment with `robot_state`, `episode_length`, `dt` and `action_scale`.
+      config: a configuration that passed `train.checks.check`.
+
+    Returns:
+      The functions of a `Learner`.
+    """
+    chunk = chunk_of(config)
+    queries = config.rollout_steps // chunk
+
+    def init(key: PRNGKeyArray, hyper: Hyperparameters) -> TrainState:
+        params_key, reset_key, key = jax.random.split(key, 3)
+        episodes = rollout.reset(env, reset_key, config.num_envs)
+        inputs = observe(env, episodes.state)
+        params = make_policy(env, config, hyper).init(
+            params_key, inputs.observation, inputs.position, inputs.velocity
+        )
+        return TrainState(
+            params=params,
+            optimizer=ADAM.init(params),
+            observation=normalize.init(inputs.observation.shape[1:]),
+            reward=normalize.init_reward_scale((config.num_envs,)),
+            episodes=episodes,
+            finished={name: jnp.full((), jnp.nan, jnp.float32) for name in OUTCOMES},
+            key=key,
+            updates=jnp.zeros((), jnp.int32),
+            hyper=hyper,
+        )
+
+    def collect(state: TrainState) -> tuple[TrainState, Batch]:
+        key, reset_key, noise_key = jax.random.split(state.key, 3)
+        over = state.episodes.step >= env.episode_length
+        episodes = jax.lax.cond(
+            over, lambda: rollout.reset(env, reset_key, config.num_envs), lambda: state.episodes
+        )
+        returns = jnp.where(over, 0.0, state.reward.returns)
+
+        respond = responder(make_policy(env, config, state.hyper), state.params, state.observation)
+        episodes, transitions, _ = rollout.collect(
+            env, respond, rollout.explore, episodes, noise_key, queries=queries
+        )
+
+        reward, value, valid, terminated = (
+            x.swapaxes(1, 2).reshape(config.rollout_steps, config.num_envs)
+            for x in (
+                transitions.reward,
+                transitions.value,
+                transitions.valid,
+                transitions.terminated,
+            )
+        )
+        reward_scale, reward = jax.lax.scan(
+            lambda scale, x: normalize.scale_reward(scale, *x, discount=state.hyper.gamma),
+            state.reward.replace(returns=returns),
+            (reward, terminated | ~valid),
+        )
+        advantage = generalized_advantage(
+            reward,
+            value,
+            respond(observe(env, episodes.state)).value[:, 0],
+            terminated=terminated,
+            truncated=~valid,
+            gamma=state.hyper.gamma,
+            gae_lambda=state.hyper.gae_lambda,
+        )
+        target = advantage + value
+        weight = valid.astype(reward.dtype)
+        advantage, target, weight = (
+            x.reshape(queries, chunk, config.num_envs).swapaxes(1, 2)
+            for x in (standardize(advantage, weight), target, weight)
+        )
+        batch = Batch(
+            inputs=transitions.inputs,
+            action=transitions.action,
+            log_prob=transitions.log_prob,
+            value=transitions.value,
+            advantage=advantage,
+            target=target,
+            weight=weight,
+        )
+        batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+        over = episodes.step >= env.episode_length
+        finished = {
+            name: jnp.where(over, jnp.mean(getattr(episodes, name)), state.finished[name])
+            for name in OUTCOMES
+        }
+        return state.replace(
+            episodes=episodes, reward=reward_scale, finished=finished, key=key
+        ), batch
+
+    def batch_loss(params, observation: normalize.RunningStats, batch: Batch, hyper):
+        respond = responder(make_policy(env, config, hyper), params, observation)
+        return loss(respond(batch.inputs), batch, hyper)
+
+    def improve(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        hyper = state.hyper
+        remaining = 1.0 - state.updates / hyper.total_updates
+        learning_rate = hyper.learning_rate * jnp.maximum(remaining, 0.0)
+
+        def minibatch_step(carry, minibatch: Batch):
+            params, optimizer = carry
+            (_, parts), gradient = jax.value_and_grad(batch_loss, has_aux=True)(
+                params, state.observation, minibatch, hyper
+            )
+            params, optimizer, norm = descend(
+                params,
+                optimizer,
+                gradient,
+                learning_rate=learning_rate,
+                max_grad_norm=hyper.max_grad_norm,
+            )
+            return (params, optimizer), parts | {"gradient_norm": norm}
+
+        def epoch(carry, key: PRNGKeyArray):
+            order = jax.random.permutation(key, batch.weight.shape[0])
+            order = order.reshape(config.ppo.minibatches, -1)
+            minibatches = jax.tree.map(lambda x: x[order], batch)
+            return jax.lax.scan(minibatch_step, carry, minibatches)
+
+        key, epochs_key = jax.random.split(state.key)
+        old = (state.params, state.optimizer)
+        new, parts = jax.lax.scan(epoch, old, jax.random.split(epochs_key, config.ppo.epochs))
+        params, optimizer = jax.tree.map(
+            lambda n, o: jnp.where(state.updates > 0, n, o), new, old
+        )
+        metrics = {name: jnp.mean(part) for name, part in parts.items() if name != "ratio_error"}
+        metrics["first_ratio_error"] = parts["ratio_error"][0, 0]
+        metrics["skipped_minibatches"] = jnp.sum(~jnp.isfinite(parts["gradient_norm"]))
+        return state.replace(params=params, optimizer=optimizer, key=key), metrics
+
+    def update(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
+        """Collects, improves (from the second update on), then learns the observation statistics.
+
+        The statistics move only here, so the policy that collected is exactly the one improved.
+        """
+        state, batch = collect(state)
+        state, metrics = improve(state, batch)
+        state = state.replace(
+            observation=normalize.update(state.observation, batch.inputs.observation),
+            updates=state.updates + 1,
+        )
+        metrics["log_std"] = jnp.mean(state.params["params"]["log_std"])
+        return state, state.finished | metrics
+
+    return Learner(init=init, update=update, collect=collect, loss=batch_loss)

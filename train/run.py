@@ -1,0 +1,86 @@
+"""The run folder: self-describing, never overwritten.
+
+config.json, metrics.csv, timing.csv, TensorBoard events, checkpoints/, evaluation.json, curve.png
+and the video.
+"""
+
+import dataclasses
+import json
+import os
+import typing
+from pathlib import Path
+from typing import Any
+
+from configs import TrainConfig
+from train.errors import UserError
+
+
+def fresh(config: TrainConfig, out: Path | None) -> Path:
+    """Creates the folder of a new run: `out`, or the first free name under runs/.
+
+    Raises:
+      UserError: `out` holds something already, or cannot be written.
+    """
+    folder = out or next_free(Path("runs") / f"{config.task}-{config.policy}-seed{config.seed}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise UserError(
+            f"Cannot create the output folder {folder} ({error.strerror}); choose another --out."
+        ) from None
+    if occupied:
+        raise UserError(f"The output folder {folder} is not empty; choose another --out.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"The output folder {folder} is not writable; choose another --out.")
+    return folder
+
+
+def next_free(folder: Path) -> Path:
+    """`folder`, or folder-2, folder-3, ... whichever does not exist yet."""
+    candidate, number = folder, 2
+    while candidate.exists():
+        candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return candidate
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a file that is either complete or absent."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)
+
+
+def save_config(folder: Path, config: TrainConfig, versions: dict[str, str]) -> None:
+    """Writes config.json: every setting, and what the run was made with."""
+    write_json(folder / "config.json", dataclasses.asdict(config) | {"versions": versions})
+
+
+def load_config(folder: Path) -> TrainConfig:
+    """Reads config.json back.
+
+    Raises:
+      UserError: the folder is not a run, or its config.json cannot be understood.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"{folder} is not a run folder: it has no config.json.")
+    try:
+        content = json.loads(path.read_text())
+        content.pop("versions", None)
+        return restore(TrainConfig, content)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read as a configuration ({error}).") from None
+
+
+def restore(kind: type, content: dict[str, Any]) -> Any:
+    """Rebuilds a dataclass from what `dataclasses.asdict` and JSON made of it."""
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for name, value in content.items():
+        if name not in hints:
+            raise ValueError(f"unknown setting '{name}'")
+        if dataclasses.is_dataclass(hints[name]):
+            value = restore(typing.cast(type, hints[name]), value)
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)

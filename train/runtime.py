@@ -1,0 +1,55 @@
+"""What the process needs before JAX and MuJoCo are imported or used."""
+
+import contextlib
+import ctypes.util
+import io
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujoco-mjx")
+
+
+def prepare() -> None:
+    """Sets what must be set before MuJoCo is imported and JAX is used, and imports both."""
+    choose_renderer()
+    configure_jax()
+    with contextlib.redirect_stdout(io.StringIO()):  # mjx prints that it has no Warp
+        import mujoco.mjx  # noqa: F401
+
+
+def choose_renderer() -> None:
+    """Selects headless OpenGL for MuJoCo where there is no display and the user chose nothing.
+
+    MuJoCo reads the choice when it is imported and fails there if the library is missing, so only
+    a library that is present is chosen.
+    """
+    headless = sys.platform == "linux" and not os.environ.get("DISPLAY")
+    if headless and "MUJOCO_GL" not in os.environ:
+        for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
+            if ctypes.util.find_library(library):
+                os.environ["MUJOCO_GL"] = backend
+                return
+
+
+def configure_jax() -> None:
+    """Full float32 matrix products and a compilation cache that outlives the process.
+
+    TF32, the default on recent GPUs, keeps 10 bits of mantissa; MJX's solver diverges on it.
+    """
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")
+    if not jax.config.jax_compilation_cache_dir:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "ndp-jax" / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a run's numbers, and the device."""
+    import jax
+
+    found = {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES}
+    return found | {"device": jax.devices()[0].device_kind}
