@@ -41,7 +41,7 @@ clean: ## remove the environment and the caches; runs/ stays
 $(READY): pyproject.toml constraints.txt
 	@if test -f $@; then echo "Updating .venv ..."; else \
 		python="$(PYTHON)"; test -n "$$python" || exit 1; \
-		echo "Making .venv with $$("$$python" --version) ($$python), extras $(EXTRAS); about a minute ..."; \
+		echo "Making .venv with $$("$$python" --version) ($$python), extras $(EXTRAS); a minute or two ..."; \
 		"$$python" -m venv --clear .venv; \
 	fi
 	@rm -f $@

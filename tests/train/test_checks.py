@@ -1,0 +1,46 @@
+import dataclasses
+
+import probes
+import pytest
+
+from configs import PPO, PRESETS, Network, Primitive
+from train.checks import check
+from train.errors import UserError
+
+
+class Push(probes.Probe):
+    """Of push, all that the checks look at."""
+
+    length = 150
+
+
+def test_every_preset_passes():
+    for config in PRESETS.values():
+        for policy in ("ndp", "ppo-multi", "ppo"):
+            check(dataclasses.replace(config, policy=policy), Push())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"num_envs": 0}, "--num-envs is 0; it must be greater than 0"),
+        ({"steps": -1}, "--steps is -1"),
+        ({"steps": 20_000}, "--steps 20000 is less than two updates of 19200"),
+        ({"eval_episodes": 0}, "--eval-episodes is 0"),
+        ({"seed": -1}, "--seed is -1"),
+        ({"chunk": 7}, "--chunk 7 does not divide the 150-step episode of push; use one of 1, 2"),
+        ({"rollout_steps": 40}, "--rollout-steps 40 does not divide the 150-step episode"),
+        ({"rollout_steps": 3}, "--chunk 5 does not divide --rollout-steps 3"),
+        ({"ppo": PPO(minibatches=7)}, "--minibatches 7 does not divide the batch of 3840 queries"),
+        ({"ppo": PPO(learning_rate=0.0)}, "--learning-rate is 0.0"),
+        ({"ppo": PPO(learning_rate=float("nan"))}, "--learning-rate is nan"),
+        ({"ppo": PPO(gamma=1.5)}, "--gamma is 1.5; it must lie between 0 and 1"),
+        ({"network": Network(hidden=())}, "--hidden is"),
+        ({"primitive": Primitive(n_basis=0)}, "--n-basis is 0"),
+        ({"primitive": Primitive(alpha=-5.0)}, "--alpha is -5.0"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_one_sentence(changes, sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
+        check(dataclasses.replace(PRESETS["push"], **changes), Push())
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,30 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from train.evaluate import Outcome, summarize, wilson_interval
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 256), (13, 20), (250, 256), (256, 256)])
+def test_the_interval_is_wilsons(successes, trials):
+    expected = binomtest(successes, trials).proportion_ci(method="wilson")
+    np.testing.assert_allclose(
+        wilson_interval(successes / trials, trials), (expected.low, expected.high), atol=1e-6
+    )
+
+
+def test_a_summary_counts():
+    outcome = Outcome(
+        success=jnp.array([1.0, 0.0, 1.0, 1.0]),
+        returns=jnp.array([1.0, 2.0, 3.0, 4.0]),
+        distance=jnp.array([0.1, 0.3, 0.1, 0.1]),
+        broken=jnp.array([False, True, False, False]),
+        poses=None,
+    )
+    summary = summarize(outcome)
+    assert summary["episodes"] == 4
+    assert summary["success"] == 0.75
+    assert summary["return"] == 2.5
+    assert summary["distance"] == pytest.approx(0.15)
+    assert summary["broken"] == 1

@@ -1,0 +1,63 @@
+import dataclasses
+import json
+import os
+
+import pytest
+
+from configs import PRESETS, Network, TrainConfig
+from train import run
+from train.errors import UserError
+
+CONFIG = PRESETS["push"]
+
+
+def test_a_configuration_survives_the_file(tmp_path):
+    config = dataclasses.replace(CONFIG, seed=7, network=Network(hidden=(8, 9, 10)))
+    run.save_config(tmp_path, config, {"jax": "1"})
+    assert run.load_config(tmp_path) == config
+    assert json.loads((tmp_path / "config.json").read_text())["versions"] == {"jax": "1"}
+
+
+def test_default_folders_never_collide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [run.fresh(CONFIG, None).as_posix() for _ in range(3)]
+    assert names == [f"runs/push-ndp-seed0{suffix}" for suffix in ("", "-2", "-3")]
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    (tmp_path / "keep").write_text("precious")
+    with pytest.raises(UserError, match=r"is not empty; choose another --out"):
+        run.fresh(CONFIG, tmp_path)
+    assert (tmp_path / "keep").read_text() == "precious"
+
+
+def test_a_path_through_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="Cannot create the output folder"):
+        run.fresh(CONFIG, tmp_path / "file" / "run")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="choose another --out"):
+        run.fresh(CONFIG, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(None, "no config.json"), ("{", "cannot be read"), ('{"tusk": 1}', "unknown setting 'tusk'")],
+)
+def test_a_folder_that_is_no_run_is_refused(tmp_path, content, problem):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=problem):
+        run.load_config(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.json"
+    run.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        run.write_json(path, {"a": TrainConfig})
+    assert json.loads(path.read_text()) == {"a": 1}
