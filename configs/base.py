@@ -69,7 +69,7 @@ class TrainConfig:
     task: str
     """Task name."""
     policy: Literal["ndp", "ppo-multi", "ppo"] = "ndp"
-    """ndp: actions through the primitive; ppo-multi: a chunk of actions directly; ppo: one action per query."""
+    """ndp: T actions through the primitive; ppo-multi: T actions directly; ppo: one action."""
     seed: int = 0
     """Seed of every random number in the run."""
     steps: int = 1_500_000

@@ -15,10 +15,14 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from envs.xla_flags import repair_cpu_compiler
+
 if TYPE_CHECKING:
     from envs.base import MjxEnv
 
 TASKS = ("push",)
+
+repair_cpu_compiler()
 
 
 def make(task: str, **overrides: Any) -> "MjxEnv":

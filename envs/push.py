@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from brax.envs.base import State
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from mujoco import mjx
 

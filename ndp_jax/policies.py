@@ -156,4 +156,3 @@ class Policy(nn.Module):
             self.head.chunk, kernel_init=nn.initializers.orthogonal(1.0), name="value"
         )(critic)
         return PolicyOutput(mean=mean, log_std=log_std, value=value)
-

@@ -1,18 +1,43 @@
 """The agent: a policy sized for an environment, with the numbers that may be swept as leaves."""
 
 from collections.abc import Callable
+from typing import Protocol, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from brax.envs.base import Env, State
+from brax.envs.base import State
 from flax import struct
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from configs import TrainConfig
 from ndp_jax import DMP
 from ndp_jax.normalize import RunningStats, normalize
 from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
+
+
+class RobotEnv(Protocol):
+    """What the learner asks of a task: brax's reset and step for one environment, and this.
+
+    Attributes:
+      action_size: A.
+      action_scale: position change of a unit action, in the units of `robot_state`.
+      dt: seconds per step.
+      episode_length: steps.
+    """
+
+    action_scale: float
+    episode_length: int
+
+    @property
+    def action_size(self) -> int: ...
+    @property
+    def dt(self) -> float: ...
+    def reset(self, rng: PRNGKeyArray) -> State: ...
+    def step(self, state: State, action: Array) -> State: ...
+    def robot_state(self, state: State) -> tuple[Array, Array]:
+        """Position and velocity (per second) that the primitive integrates, (D,) each."""
+        ...
 
 
 class Hyperparameters(struct.PyTreeNode):
@@ -48,7 +73,7 @@ def chunk_of(config: TrainConfig) -> int:
     return 1 if config.policy == "ppo" else config.chunk
 
 
-def make_policy(env: Env, config: TrainConfig, hyper: Hyperparameters) -> Policy:
+def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> Policy:
     """The policy of a configuration, sized for an environment."""
     chunk = chunk_of(config)
     if config.policy == "ndp":
@@ -71,9 +96,7 @@ def make_policy(env: Env, config: TrainConfig, hyper: Hyperparameters) -> Policy
         )
     else:
         head = DirectHead(chunk=chunk, action_size=env.action_size)
-    return Policy(
-        head=head, hidden=config.network.hidden, initial_log_std=hyper.initial_log_std
-    )
+    return Policy(head=head, hidden=config.network.hidden, initial_log_std=hyper.initial_log_std)
 
 
 class Inputs(struct.PyTreeNode):
@@ -90,10 +113,10 @@ class Inputs(struct.PyTreeNode):
     velocity: Float[Array, "*batch D"]
 
 
-def observe(env: Env, state: State) -> Inputs:
+def observe(env: RobotEnv, state: State) -> Inputs:
     """Reads the policy's inputs off a batch of environment states."""
     position, velocity = jax.vmap(env.robot_state)(state)
-    return Inputs(observation=state.obs, position=position, velocity=velocity)
+    return Inputs(observation=cast(Array, state.obs), position=position, velocity=velocity)
 
 
 Respond = Callable[[Inputs], PolicyOutput]
@@ -103,8 +126,8 @@ def responder(policy: nn.Module, params: PyTree, statistics: RunningStats) -> Re
     """The policy as a function of raw inputs."""
 
     def respond(inputs: Inputs) -> PolicyOutput:
-        return policy.apply(
-            params, normalize(statistics, inputs.observation), inputs.position, inputs.velocity
-        )
+        observation = normalize(statistics, inputs.observation)
+        output = policy.apply(params, observation, inputs.position, inputs.velocity)
+        return cast(PolicyOutput, output)
 
     return respond

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from brax.envs.base import Env
 from jaxtyping import Array
 
 import envs
 from configs import TrainConfig
+from envs.base import MjxEnv
 from train import run
 from train.agent import hyperparameters
 from train.errors import UserError
@@ -73,7 +73,9 @@ def restore_latest(folder: Path, template: TrainState, *, config: TrainConfig) -
         try:
             leaves = manager.restore(
                 step,
-                args=ocp.args.Composite(state=ocp.args.StandardRestore(jax.eval_shape(_flatten, template))),
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(jax.eval_shape(_flatten, template))
+                ),
             ).state
         except (ValueError, OSError, KeyError) as error:
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -83,7 +85,7 @@ def restore_latest(folder: Path, template: TrainState, *, config: TrainConfig) -
     return _unflatten(leaves, template)
 
 
-def load_run(folder: Path) -> tuple[TrainConfig, Env, TrainState]:
+def load_run(folder: Path) -> tuple[TrainConfig, MjxEnv, TrainState]:
     """Configuration, environment and newest checkpoint of a run folder.
 
     Raises:
@@ -101,7 +103,7 @@ def _made_by(config: TrainConfig) -> dict[str, str]:
 
 
 def _is_key(leaf: Array) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _flatten(state: TrainState) -> dict[str, Array]:

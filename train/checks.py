@@ -1,9 +1,7 @@
 """Refuses a configuration that cannot run, before anything is compiled."""
 
-from brax.envs.base import Env
-
 from configs import TrainConfig
-from train.agent import chunk_of
+from train.agent import RobotEnv, chunk_of
 from train.errors import UserError
 
 POSITIVE = {
@@ -19,7 +17,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def check(config: TrainConfig, env: Env) -> None:
+def check(config: TrainConfig, env: RobotEnv) -> None:
     """Raises `UserError` for the first setting that cannot work."""
     for section, names in POSITIVE.items():
         owner = getattr(config, section) if section else config

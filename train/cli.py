@@ -110,10 +110,13 @@ def evaluate(command: Evaluate, console: Console) -> None:
     choose = rollout.explore if command.stochastic else rollout.exploit
     key = held_out_key(config.seed)
     outcome = play(env, config, state, key, episodes=command.episodes, choose=choose)
-    name = "stochastic" if command.stochastic else "deterministic"
-    file = command.run / ("evaluation.json" if name == "deterministic" else f"evaluation-{name}.json")
-    run.write_json(file, summarize(outcome))
-    console.print(f"{name.capitalize()} {sentence(summarize(outcome))}", soft_wrap=True)
+    summary = summarize(outcome)
+    if command.stochastic:
+        run.write_json(command.run / "evaluation-stochastic.json", summary)
+        console.print(f"Stochastic {sentence(summary)}", soft_wrap=True)
+    else:
+        run.write_json(command.run / "evaluation.json", summary)
+        console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)
 
 
 def render(command: Render, console: Console) -> None:
@@ -172,3 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

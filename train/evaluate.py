@@ -1,14 +1,16 @@
 """Evaluation: whole episodes on held-out resets, nothing learned."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from brax.envs.base import Env, State
+from brax.envs.base import State
 from flax import struct
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from configs import TrainConfig
+from envs.base import MjxEnv
 from ndp_jax.normalize import RunningStats
 from train import rollout
 from train.agent import Hyperparameters, chunk_of, make_policy, responder
@@ -42,7 +44,7 @@ class Outcome(struct.PyTreeNode):
 
 
 def play(
-    env: Env,
+    env: MjxEnv,
     config: TrainConfig,
     state: TrainState,
     key: PRNGKeyArray,
@@ -84,7 +86,7 @@ def play(
 
 def pose(state: State) -> Pose:
     """What a batch of states looks like."""
-    data = state.pipeline_state
+    data: Any = state.pipeline_state
     return Pose(qpos=data.qpos, mocap_pos=data.mocap_pos, mocap_quat=data.mocap_quat)
 
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import jax
-from brax.envs.base import Env
 from rich.console import Console
 
 import envs
 from configs import TrainConfig
+from envs.base import MjxEnv
 from train import checkpoint, plots, render, run
 from train.agent import hyperparameters
 from train.checks import check
@@ -48,7 +48,7 @@ def train(config: TrainConfig, *, out: Path | None, console: Console) -> Path:
 
 
 def learn(
-    config: TrainConfig, env: Env, folder: Path, console: Console, signals: list[int]
+    config: TrainConfig, env: MjxEnv, folder: Path, console: Console, signals: list[int]
 ) -> TrainState:
     """Runs updates until the configured steps or a signal, writing metrics and checkpoints."""
     started = time.monotonic()
@@ -83,7 +83,7 @@ def learn(
 
 
 def finish(
-    config: TrainConfig, env: Env, state: TrainState, folder: Path, console: Console
+    config: TrainConfig, env: MjxEnv, state: TrainState, folder: Path, console: Console
 ) -> None:
     """Evaluates the final policy and draws the curve and the video."""
     console.print(f"Evaluating {config.eval_episodes} deterministic episodes ...")

@@ -9,7 +9,7 @@ from train import metrics, run
 from train.errors import UserError
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 COLORS = {"ndp": "#0072b2", "ppo-multi": "#d55e00", "ppo": "#009e73"}
 BOOTSTRAP = 2000

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from brax.envs.base import Env
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
@@ -25,7 +24,15 @@ from ndp_jax import normalize
 from ndp_jax.distributions import entropy, log_prob
 from ndp_jax.policies import PolicyOutput
 from train import rollout
-from train.agent import Hyperparameters, Inputs, chunk_of, make_policy, observe, responder
+from train.agent import (
+    Hyperparameters,
+    Inputs,
+    RobotEnv,
+    chunk_of,
+    make_policy,
+    observe,
+    responder,
+)
 
 ADAM = optax.scale_by_adam(eps=1e-5)
 OUTCOMES = ("success", "returns", "distance", "broken")
@@ -187,7 +194,7 @@ class Learner(NamedTuple):
     loss: Callable
 
 
-def make_learner(env: Env, config: TrainConfig) -> Learner:
+def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
     """Builds the learner of a configuration for an environment.
 
     Args:
@@ -313,9 +320,7 @@ def make_learner(env: Env, config: TrainConfig) -> Learner:
         key, epochs_key = jax.random.split(state.key)
         old = (state.params, state.optimizer)
         new, parts = jax.lax.scan(epoch, old, jax.random.split(epochs_key, config.ppo.epochs))
-        params, optimizer = jax.tree.map(
-            lambda n, o: jnp.where(state.updates > 0, n, o), new, old
-        )
+        params, optimizer = jax.tree.map(lambda n, o: jnp.where(state.updates > 0, n, o), new, old)
         metrics = {name: jnp.mean(part) for name, part in parts.items() if name != "ratio_error"}
         metrics["first_ratio_error"] = parts["ratio_error"][0, 0]
         metrics["skipped_minibatches"] = jnp.sum(~jnp.isfinite(parts["gradient_norm"]))

@@ -20,8 +20,7 @@ class Report(Protocol):
 def describe(speed: float, metrics: dict[str, float]) -> str:
     """The figures of an update in one line."""
     return (
-        f"{speed:,.0f} steps/s  success {metrics['success']:.2f}  "
-        f"return {metrics['returns']:,.0f}"
+        f"{speed:,.0f} steps/s  success {metrics['success']:.2f}  return {metrics['returns']:,.0f}"
     )
 
 

@@ -1,12 +1,13 @@
 """Video of evaluated episodes."""
 
 from pathlib import Path
+from typing import Any
 
 import imageio
 import jax
 import mujoco
-from brax.envs.base import Env
 
+from envs.base import MjxEnv
 from train.evaluate import Outcome
 
 WIDTH, HEIGHT = 640, 480
@@ -16,7 +17,7 @@ class NoRenderer(Exception):
     """OpenGL cannot be had on this machine; says what to install."""
 
 
-def film(env: Env, outcome: Outcome, path: Path, *, episodes: int = 4) -> None:
+def film(env: MjxEnv, outcome: Outcome, path: Path, *, episodes: int = 4) -> None:
     """Writes the first episodes of an outcome, one after the other, to an mp4 file.
 
     Raises:
@@ -34,7 +35,8 @@ def film(env: Env, outcome: Outcome, path: Path, *, episodes: int = 4) -> None:
     partial = path.with_suffix(".partial" + path.suffix)
     data = mujoco.MjData(env.mj_model)
     try:
-        with imageio.get_writer(partial, fps=round(1 / env.dt), macro_block_size=16) as video:
+        video: Any = imageio.get_writer(partial, fps=round(1 / env.dt))
+        with video:
             for episode in range(episodes):
                 for qpos, position, quaternion in zip(
                     poses.qpos[episode],

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from brax.envs.base import Env, State
+from brax.envs.base import State
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ndp_jax.distributions import log_prob, sample
 from ndp_jax.policies import PolicyOutput
-from train.agent import Inputs, Respond, observe
+from train.agent import Inputs, Respond, RobotEnv, observe
 
 Choose = Callable[[PRNGKeyArray, PolicyOutput], Float[Array, "E T A"]]
 
@@ -75,7 +75,7 @@ def strong(state: State) -> State:
     return jax.tree.map(lambda x: jnp.asarray(x, x.dtype) if x.weak_type else x, state)
 
 
-def reset(env: Env, key: PRNGKeyArray, num_envs: int) -> Episodes:
+def reset(env: RobotEnv, key: PRNGKeyArray, num_envs: int) -> Episodes:
     """Starts an episode in every environment, each from its own draw."""
     state = strong(jax.vmap(env.reset)(jax.random.split(key, num_envs)))
     return Episodes(
@@ -90,7 +90,7 @@ def reset(env: Env, key: PRNGKeyArray, num_envs: int) -> Episodes:
 
 
 def collect(
-    env: Env,
+    env: RobotEnv,
     respond: Respond,
     choose: Choose,
     episodes: Episodes,
@@ -155,8 +155,6 @@ def collect(
         )
         return episodes, (transitions, records)
 
-    episodes, (transitions, records) = jax.lax.scan(
-        query, episodes, jax.random.split(key, queries)
-    )
+    episodes, (transitions, records) = jax.lax.scan(query, episodes, jax.random.split(key, queries))
     records = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), records)
     return episodes, transitions, records

@@ -454,7 +454,7 @@ def test_fit_draws_a_closed_curve(x64):
     [
         (np.float64, 0, 1e-8),
         (np.float64, 100, 1e-8),
-        (np.float32, 0, 1e-4),
+        (np.float32, 0, 1e-3),
         (np.float32, 100, 1e-3),
     ],
 )

@@ -116,7 +116,7 @@ def test_update_equals_the_reference(x64, case):
     )
     np.testing.assert_allclose(norm, case["grad_norm"], rtol=1e-6)
     for name in params:
-        tolerance = dict(rtol=1e-6, atol=1e-9, err_msg=name)
+        tolerance = {"rtol": 1e-6, "atol": 1e-9, "err_msg": name}
         np.testing.assert_allclose(moved[name], stepped[name], **tolerance)
         np.testing.assert_allclose(gradient[name], gradients[name], **tolerance)
 

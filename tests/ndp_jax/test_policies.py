@@ -1,0 +1,138 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ndp_jax import DMP, rollout
+from ndp_jax.policies import DirectHead, Policy, PrimitiveHead
+
+CHUNK, SUBSTEPS, DIMS, OBSERVED = 5, 8, 3, 9
+
+
+def primitive_head(**changes):
+    settings = {
+        "dmp": DMP(n_basis=6, n_steps=CHUNK * SUBSTEPS, alpha=5.0),
+        "chunk": CHUNK,
+        "action_size": DIMS,
+        "duration": 0.25,
+        "action_scale": 0.01,
+        "goal_scale": 0.05,
+        "weight_scale": 50.0,
+    }
+    return PrimitiveHead(**(settings | changes))
+
+
+HEADS = {
+    "ndp": primitive_head(),
+    "ndp with gripper": primitive_head(action_size=DIMS + 1),
+    "ppo-multi": DirectHead(chunk=CHUNK, action_size=DIMS),
+    "ppo": DirectHead(chunk=1, action_size=DIMS),
+}
+
+
+def inputs(batch, seed=0):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    return (
+        jax.random.normal(keys[0], (*batch, OBSERVED)),
+        jax.random.normal(keys[1], (*batch, DIMS)),
+        0.1 * jax.random.normal(keys[2], (*batch, DIMS)),
+    )
+
+
+def initialised(head, batch=(4,)):
+    policy = Policy(head=head, hidden=(16, 16))
+    return policy, policy.init(jax.random.key(1), *inputs(batch))
+
+
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
+@pytest.mark.parametrize("name", HEADS)
+def test_shapes(name, batch):
+    head = HEADS[name]
+    policy, params = initialised(head)
+    output = policy.apply(params, *inputs(batch))
+    assert output.mean.shape == (*batch, head.chunk, head.action_size)
+    assert output.log_std.shape == (head.action_size,)
+    assert output.value.shape == (*batch, head.chunk)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_first_actions_lie_inside_the_box(name):
+    policy, params = initialised(HEADS[name])
+    observation, position, _ = inputs((64,))
+    output = policy.apply(params, observation, position, jnp.zeros((64, DIMS)))
+    assert jnp.max(jnp.abs(output.mean)) < 0.5
+    assert jnp.std(output.mean) > 0
+
+
+def test_only_the_head_differs():
+    """Same actor, critic, noise and value heads, whatever the head."""
+
+    def trunk(name):
+        params = initialised(HEADS[name])[1]["params"]
+        return jax.tree.map(jnp.shape, {k: v for k, v in params.items() if k != "head"})
+
+    assert trunk("ndp") == trunk("ppo-multi")
+    assert trunk("ndp")["actor"] == trunk("ppo")["actor"]
+
+
+def test_actions_retrace_the_primitive():
+    head = primitive_head()
+    policy, params = initialised(head)
+    params = jax.tree.map(lambda x: 3 * x + 0.1, params)
+    observation, position, velocity = inputs((4,))
+    features = {}
+
+    def keep(next_fun, args, kwargs, context):
+        out = next_fun(*args, **kwargs)
+        if context.module.name in ("goal", "weights"):
+            features[context.module.name] = out
+        return out
+
+    import flax.linen as nn
+
+    with nn.intercept_methods(keep):
+        mean = policy.apply(params, observation, position, velocity).mean
+    path = rollout(
+        head.dmp,
+        position + 0.05 * features["goal"],
+        50.0 * features["weights"].reshape(4, DIMS, 6),
+        position,
+        velocity * 0.25,
+        method="scan",
+    ).position
+    reached = position + 0.01 * jnp.sum(mean, axis=1)
+    np.testing.assert_allclose(reached, path[:, -1], atol=1e-5)
+    second = position + 0.01 * jnp.sum(mean[:, :2], axis=1)
+    np.testing.assert_allclose(second, path[:, 2 * SUBSTEPS], atol=1e-5)
+
+
+def test_a_moving_robot_keeps_moving():
+    """dy0 is the robot's own velocity: the first action continues it."""
+    policy, params = initialised(primitive_head())
+    observation, position, _ = inputs((1,))
+    still, moving = (
+        policy.apply(params, observation, position, jnp.full((1, DIMS), speed)).mean[0, 0]
+        for speed in (0.0, 0.1)
+    )
+    one_step = 0.1 * 0.25 / CHUNK / 0.01
+    assert jnp.all(moving - still > 0.5 * one_step)
+    assert jnp.all(moving - still < one_step)
+
+
+def test_moving_the_robot_moves_no_action():
+    """Goals are relative: where the robot stands does not matter, only what it observes."""
+    policy, params = initialised(primitive_head())
+    observation, position, velocity = inputs((4,))
+    here = policy.apply(params, observation, position, velocity).mean
+    there = policy.apply(params, observation, position + 0.3, velocity).mean
+    np.testing.assert_allclose(here, there, atol=1e-4)
+
+
+def test_gradients_reach_goal_and_weights():
+    policy, params = initialised(primitive_head(goal_scale=1.0))
+
+    def objective(params):
+        return jnp.sum(policy.apply(params, *inputs((4,))).mean ** 2)
+
+    gradient = jax.grad(objective)(params)["params"]["head"]
+    assert all(jnp.linalg.norm(gradient[name]["kernel"]) > 0 for name in ("goal", "weights"))

@@ -1,0 +1,92 @@
+"""The command line as a user meets it."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from train.cli import main, parse
+
+
+def refuse(capsys, *arguments):
+    """Exit code 2 and the message."""
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_the_task_selects_the_preset_and_options_override_it():
+    command = parse(["train", "push", "--policy", "ppo", "--seed", "3", "--alpha", "15"])
+    config = command.config
+    assert (config.task, config.policy, config.seed, config.primitive.alpha) == (
+        "push",
+        "ppo",
+        3,
+        15.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "pusk"], "There is no task 'pusk'; did you mean 'push'?"),
+        (["train", "push", "--policy", "ndq"], "invalid choice 'ndq' for argument '--policy'"),
+        (["train", "push", "--sed", "1"], "Unrecognized options: --sed"),
+        (["train", "push", "--steps", "many"], "Error parsing --steps"),
+        (["train", "push", "--chunk", "7"], "--chunk 7 does not divide the 150-step episode"),
+        (["train", "push", "--num-envs", "0"], "--num-envs is 0; it must be greater than 0."),
+        (["train", "push", "--minibatches", "7"], "--minibatches 7 does not divide the batch"),
+        (["evaluate", "nowhere"], "nowhere is not a run folder: it has no config.json."),
+        (["evaluate", "nowhere", "--episodes", "0"], "--episodes is 0"),
+        (["render", "nowhere"], "nowhere is not a run folder"),
+        (["plot", "nowhere"], "nowhere is not a run folder"),
+        (["plot"], "Name at least one run folder to plot."),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(
+    capsys, tmp_path, monkeypatch, arguments, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    assert sentence in refuse(capsys, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_use_is_left_alone(capsys, tmp_path):
+    (tmp_path / "keep").write_text("precious")
+    message = refuse(capsys, "train", "push", "--out", str(tmp_path))
+    assert "is not empty; choose another --out." in message
+    assert [file.name for file in tmp_path.iterdir()] == ["keep"]
+
+
+def test_help_is_quick_and_names_every_setting():
+    began = time.monotonic()
+    shown = subprocess.run(
+        [sys.executable, "-m", "train.cli", "train", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert time.monotonic() - began < 5  # heavy imports alone take longer on a busy machine
+    for flag in ("--policy", "--seed", "--num-envs", "--learning-rate", "--goal-scale", "--out"):
+        assert flag in shown
+
+
+@pytest.mark.slow
+def test_a_run_from_training_to_video(capsys, tmp_path):
+    """Every command once, on a run too short to learn."""
+    folder = tmp_path / "run"
+    arguments = ["--steps", "2400", "--num-envs", "8", "--eval-episodes", "20"]
+    assert main(["train", "push", "--out", str(folder), *arguments]) == 0
+    assert main(["evaluate", str(folder), "--episodes", "10", "--stochastic"]) == 0
+    assert main(["render", str(folder), "--episodes", "1"]) == 0
+    assert main(["plot", str(folder), "--out", str(tmp_path / "curves.png")]) == 0
+    assert "Deterministic success 0.0" in capsys.readouterr().out
+    assert json.loads((folder / "evaluation.json").read_text())["episodes"] == 20
+    assert json.loads((folder / "evaluation-stochastic.json").read_text())["episodes"] == 10
+    for file in ("curve.png", "video.mp4", "metrics.csv", "timing.csv", "config.json"):
+        assert (folder / file).stat().st_size > 0

@@ -1,0 +1,75 @@
+import dataclasses
+import signal
+
+import probes
+import pytest
+from rich.console import Console
+
+from configs import PPO, Network, TrainConfig
+from train import checkpoint, loop, metrics
+from train.progress import progress
+
+CONFIG = TrainConfig(
+    task="probe",
+    num_envs=8,
+    rollout_steps=5,
+    steps=400,
+    network=Network(hidden=(16,)),
+    ppo=PPO(minibatches=2, epochs=1),
+)
+
+
+def learn(folder, **changes):
+    folder.mkdir()
+    config = dataclasses.replace(CONFIG, **changes)
+    with loop.interruption() as signals:
+        env = probes.RewardFromBoth()
+        state = loop.learn(config, env, folder, Console(quiet=True), signals)
+    return state, signals
+
+
+def test_same_seed_same_file_and_another_seed_another(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        learn(tmp_path / name, seed=seed)
+    a, b, c = ((tmp_path / name / "metrics.csv").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+    assert metrics.read(tmp_path / "a")["steps"] == list(range(40, 401, 40))
+
+
+def test_the_last_update_is_checkpointed(tmp_path):
+    state, _ = learn(tmp_path / "run")
+    with checkpoint.open_manager(tmp_path / "run") as manager:
+        assert manager.latest_step() == 400
+    assert state.updates == 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_ends_the_run(tmp_path, monkeypatch, number):
+    write = metrics.MetricsLog.write
+
+    def write_then_signal(self, *, steps, **row):
+        write(self, steps=steps, **row)
+        if steps == 120:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(metrics.MetricsLog, "write", write_then_signal)
+    handler = signal.getsignal(number)
+    _, signals = learn(tmp_path / "run")
+    assert signals == [number]
+    assert signal.getsignal(number) is handler
+    assert metrics.read(tmp_path / "run")["steps"] == [40, 80, 120]
+    with checkpoint.open_manager(tmp_path / "run") as manager:
+        assert manager.latest_step() == 120
+
+
+def test_without_a_terminal_progress_is_plain_lines(capsys):
+    console = Console(force_terminal=False, highlight=False, width=200)
+    with progress(console, total=100) as report:
+        for steps in (50, 100):
+            report(steps=steps, speed=10.0, metrics={"success": 0.5, "returns": 1234.5})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "       50/100 steps  10 steps/s  success 0.50  return 1,234  left 0:05",
+        "      100/100 steps  10 steps/s  success 0.50  return 1,234  left 0:00",
+    ]
