@@ -54,8 +54,8 @@ class DMP:
       n_basis: N, basis functions per degree of freedom.
       n_steps: explicit Euler steps; a trajectory has n_steps + 1 samples, tau / n_steps apart.
       tau: duration of the movement. Stretches time, leaves the path the same.
-      alpha: stiffness. The spring has settled after about 10 tau / alpha; Euler integration
-        diverges from alpha = 4 n_steps on.
+      alpha: stiffness. Without forcing, 4 % of the way is left after a time of 10 tau / alpha.
+        Euler integration diverges from alpha = 4 n_steps on.
       alpha_x: decay of the phase, which ends near exp(-alpha_x).
       kernel: shape of the basis functions, one of `KERNELS`.
 
@@ -181,7 +181,7 @@ def fit(
     Args:
       dmp: the primitive.
       positions: the demonstration, evenly sampled, (..., n_steps + 1, D).
-      rcond: singular values below this fraction of the largest are dropped; more of them (1e-4,
+      rcond: singular values below this fraction of the largest are dropped; a larger one (1e-4,
         say) keeps the weights of a noisy demonstration small. Default epsilon ** (2 / 3).
 
     Returns:
