@@ -54,6 +54,8 @@ class PPO:
     """Weight of the entropy bonus."""
     value_coefficient: float = 0.5
     """Weight of the value loss."""
+    max_kl: float = 0.03
+    """No further pass over a batch once the policy has moved this far from it, in nats."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this global norm."""
     epochs: int = 10

@@ -49,6 +49,7 @@ class Hyperparameters(struct.PyTreeNode):
     gae_lambda: Float[Array, ""]
     entropy_coefficient: Float[Array, ""]
     value_coefficient: Float[Array, ""]
+    max_kl: Float[Array, ""]
     max_grad_norm: Float[Array, ""]
     goal_scale: Float[Array, ""]
     weight_scale: Float[Array, ""]

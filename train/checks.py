@@ -7,7 +7,7 @@ from train.errors import UserError
 POSITIVE = {
     "": ("steps", "num_envs", "rollout_steps", "chunk", "eval_episodes"),
     "primitive": ("n_basis", "substeps", "alpha", "alpha_x", "goal_scale", "weight_scale"),
-    "ppo": ("learning_rate", "clip", "max_grad_norm", "epochs", "minibatches"),
+    "ppo": ("learning_rate", "clip", "max_kl", "max_grad_norm", "epochs", "minibatches"),
 }
 UNIT_INTERVAL = ("gamma", "gae_lambda")
 

@@ -57,7 +57,20 @@ class Plot:
     """Image to write."""
 
 
-def parse(arguments: Sequence[str]) -> Train | Evaluate | Render | Plot:
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Time the primitive and an environment, each next to a peer."""
+
+    task: tyro.conf.Positional[str] = "push"
+    """Task name."""
+    num_envs: int = 128
+    """Environments stepped in parallel."""
+
+
+Command = Train | Evaluate | Render | Plot | Bench
+
+
+def parse(arguments: Sequence[str]) -> Command:
     """Understands a command line; exits with code 2 where it cannot.
 
     The task named in it selects the preset that the defaults come from.
@@ -68,7 +81,8 @@ def parse(arguments: Sequence[str]) -> Train | Evaluate | Render | Plot:
         Annotated[Train, tyro.conf.subcommand("train", default=train)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Render, tyro.conf.subcommand("render")]
-        | Annotated[Plot, tyro.conf.subcommand("plot")],
+        | Annotated[Plot, tyro.conf.subcommand("plot")]
+        | Annotated[Bench, tyro.conf.subcommand("bench")],
         prog="ndp",
         description="Neural dynamic policies: training, evaluation, plots and videos.",
         args=arguments,
@@ -79,14 +93,15 @@ def parse(arguments: Sequence[str]) -> Train | Evaluate | Render | Plot:
             tyro.conf.FlagCreatePairsOff,
         ),
     )
-    if isinstance(command, Train) and command.config.task not in PRESETS:
-        raise UserError(unknown_task(command.config.task))
+    if isinstance(command, Train):
+        known_task(command.config.task)
     return command
 
 
-def unknown_task(name: str) -> str:
-    nearest = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
-    return f"There is no task '{name}'; did you mean '{nearest}'? Tasks: {', '.join(PRESETS)}."
+def known_task(name: str) -> None:
+    if name not in PRESETS:
+        nearest = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
+        raise UserError(f"There is no task '{name}'; did you mean '{nearest}'?")
 
 
 def train(command: Train, console: Console) -> None:
@@ -147,12 +162,21 @@ def plot(command: Plot, console: Console) -> None:
     console.print(f"Wrote {command.out}", soft_wrap=True)
 
 
+def bench(command: Bench, console: Console) -> None:
+    """`ndp bench`."""
+    from train import bench
+
+    known_task(command.task)
+    positive("--num-envs", command.num_envs)
+    bench.bench(command.task, num_envs=command.num_envs, console=console)
+
+
 def positive(flag: str, value: int) -> None:
     if value < 1:
         raise UserError(f"{flag} is {value}; it must be greater than 0.")
 
 
-ACTIONS = {Train: train, Evaluate: evaluate, Render: render, Plot: plot}
+ACTIONS = {Train: train, Evaluate: evaluate, Render: render, Plot: plot, Bench: bench}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ NeurIPS 2020, section 3.3.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -298,29 +299,33 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
         learning_rate = hyper.learning_rate * jnp.maximum(remaining, 0.0)
 
         def minibatch_step(carry, minibatch: Batch):
-            params, optimizer = carry
             (_, parts), gradient = jax.value_and_grad(batch_loss, has_aux=True)(
-                params, state.observation, minibatch, hyper
+                carry[0], state.observation, minibatch, hyper
             )
-            params, optimizer, norm = descend(
-                params,
-                optimizer,
+            *carry, norm = descend(
+                *carry,
                 gradient,
                 learning_rate=learning_rate,
                 max_grad_norm=hyper.max_grad_norm,
             )
-            return (params, optimizer), parts | {"gradient_norm": norm}
+            return tuple(carry), parts | {"gradient_norm": norm}
 
         def epoch(carry, key: PRNGKeyArray):
+            learned, learning = carry
             order = jax.random.permutation(key, batch.weight.shape[0])
             order = order.reshape(config.ppo.minibatches, -1)
             minibatches = jax.tree.map(lambda x: x[order], batch)
-            return jax.lax.scan(minibatch_step, carry, minibatches)
+            improved, parts = jax.lax.scan(minibatch_step, learned, minibatches)
+            learned = jax.tree.map(partial(jnp.where, learning), improved, learned)
+            return (learned, learning & (jnp.mean(parts["kl"]) <= hyper.max_kl)), parts
 
         key, epochs_key = jax.random.split(state.key)
-        old = (state.params, state.optimizer)
-        new, parts = jax.lax.scan(epoch, old, jax.random.split(epochs_key, config.ppo.epochs))
-        params, optimizer = jax.tree.map(lambda n, o: jnp.where(state.updates > 0, n, o), new, old)
+        (learned, _), parts = jax.lax.scan(
+            epoch,
+            ((state.params, state.optimizer), state.updates > 0),
+            jax.random.split(epochs_key, config.ppo.epochs),
+        )
+        params, optimizer = learned
         metrics = {name: jnp.mean(part) for name, part in parts.items() if name != "ratio_error"}
         metrics["first_ratio_error"] = parts["ratio_error"][0, 0]
         metrics["skipped_minibatches"] = jnp.sum(~jnp.isfinite(parts["gradient_norm"]))
