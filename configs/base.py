@@ -42,7 +42,7 @@ class Network:
 class PPO:
     """Proximal policy optimisation."""
 
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     """Adam step size at the start; decays linearly to zero at the last update."""
     clip: float = 0.2
     """Clip range of the probability ratio and of the value change."""
@@ -76,7 +76,7 @@ class TrainConfig:
     """Seed of every random number in the run."""
     steps: int = 1_500_000
     """Environment steps; rounded down to whole updates."""
-    num_envs: int = 128
+    num_envs: int = 64
     """Environments stepped in parallel."""
     rollout_steps: int = 150
     """Environment steps per environment and update; divides the episode."""

@@ -1,7 +1,7 @@
 """The agent: a policy sized for an environment, with the numbers that may be swept as leaves."""
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -16,6 +16,7 @@ from ndp_jax.normalize import RunningStats, normalize
 from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
 
 
+@runtime_checkable
 class RobotEnv(Protocol):
     """What the learner asks of a task: brax's reset and step for one environment, and this.
 

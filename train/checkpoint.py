@@ -17,6 +17,8 @@ from train.agent import hyperparameters
 from train.errors import UserError
 from train.ppo import TrainState, make_learner
 
+Leaf = Array | jax.ShapeDtypeStruct
+
 
 def open_manager(folder: Path) -> ocp.CheckpointManager:
     """The manager of a run's checkpoints/; close it to wait for pending writes."""
@@ -51,38 +53,37 @@ def restore_latest(folder: Path, template: TrainState, *, config: TrainConfig) -
     Raises:
       UserError: there is none, it is of another task or policy, or it cannot be read.
     """
-    path = folder / "checkpoints"
-    if not path.is_dir():
+    if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} holds no checkpoint yet.")
     with open_manager(folder) as manager:
         step = manager.latest_step()
         if step is None:
             raise UserError(f"{folder} holds no checkpoint yet.")
+        path = folder / "checkpoints" / str(step)
         try:
-            made_by = manager.restore(
-                step, args=ocp.args.Composite(made_by=ocp.args.JsonRestore())
-            ).made_by
-        except (ValueError, OSError, KeyError) as error:
-            raise UserError(f"Checkpoint {path / str(step)} cannot be read ({error}).") from None
-        for name, expected in _made_by(config).items():
-            if made_by.get(name) != expected:
-                raise UserError(
-                    f"Checkpoint {path / str(step)} is of {name} '{made_by.get(name)}', "
-                    f"but the run is of {name} '{expected}'."
-                )
-        try:
-            leaves = manager.restore(
+            saved = manager.restore(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(jax.eval_shape(_flatten, template))
+                    state=ocp.args.StandardRestore(), made_by=ocp.args.JsonRestore()
                 ),
-            ).state
+            )
         except (ValueError, OSError, KeyError) as error:
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"Checkpoint {path} cannot be read ({reason}).") from None
+    for name, expected in _made_by(config).items():
+        found = saved.made_by.get(name)
+        if found != expected:
             raise UserError(
-                f"Checkpoint {path / str(step)} does not fit the run's config.json ({first_line})."
-            ) from None
-    return _unflatten(leaves, template)
+                f"Checkpoint {path} is of {name} '{found}', but the run is of {name} '{expected}'."
+            )
+    for name, leaf in jax.eval_shape(_flatten, template).items():
+        shape = saved.state[name].shape if name in saved.state else "missing"
+        if shape != leaf.shape:
+            raise UserError(
+                f"Checkpoint {path} does not fit the run's config.json: "
+                f"{name} is {shape} and should be {leaf.shape}."
+            )
+    return _unflatten(saved.state, template)
 
 
 def load_run(folder: Path) -> tuple[TrainConfig, MjxEnv, TrainState]:
@@ -102,11 +103,11 @@ def _made_by(config: TrainConfig) -> dict[str, str]:
     return {"task": config.task, "policy": config.policy}
 
 
-def _is_key(leaf: Array) -> bool:
+def _is_key(leaf: Leaf) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _flatten(state: TrainState) -> dict[str, Array]:
+def _flatten(state: TrainState) -> dict[str, Leaf]:
     """Leaves by their path: random keys as their bits, empty leaves (orbax has none) left out."""
     leaves = {
         jax.tree_util.keystr(path): leaf
@@ -118,8 +119,8 @@ def _flatten(state: TrainState) -> dict[str, Array]:
     }
 
 
-def _unflatten(leaves: dict[str, Array], template: TrainState) -> TrainState:
-    def value(path, leaf: Array) -> Array:
+def _unflatten(leaves: dict[str, np.ndarray], template: TrainState) -> TrainState:
+    def value(path, leaf: Leaf) -> Array:
         name = jax.tree_util.keystr(path)
         if name not in leaves:
             return jnp.zeros(leaf.shape, leaf.dtype)

@@ -33,7 +33,7 @@ class Outcome(struct.PyTreeNode):
       returns: undiscounted, (N,).
       distance: after the last step, m, (N,).
       broken: ended by a non-finite value, (N,).
-      poses: after every step, leaves (N, L, ...).
+      poses: after every step, leaves (N, L, ...); None if not recorded.
     """
 
     success: Float[Array, " N"]

@@ -13,11 +13,11 @@ import envs
 from configs import TrainConfig
 from envs.base import MjxEnv
 from train import checkpoint, plots, render, run
-from train.agent import hyperparameters
+from train.agent import RobotEnv, hyperparameters
 from train.checks import check
 from train.errors import Interrupted
 from train.evaluate import held_out_key, play, sentence, summarize
-from train.metrics import MetricsLog
+from train.metrics import open_log
 from train.ppo import TrainState, make_learner
 from train.progress import progress
 from train.rollout import exploit
@@ -48,32 +48,34 @@ def train(config: TrainConfig, *, out: Path | None, console: Console) -> Path:
 
 
 def learn(
-    config: TrainConfig, env: MjxEnv, folder: Path, console: Console, signals: list[int]
+    config: TrainConfig, env: RobotEnv, folder: Path, console: Console, signals: list[int]
 ) -> TrainState:
     """Runs updates until the configured steps or a signal, writing metrics and checkpoints."""
     started = time.monotonic()
-    console.print("Compiling (about a minute the first time, seconds afterwards) ...")
+    console.print("Compiling (up to a minute the first time, seconds afterwards) ...")
     learner = make_learner(env, config)
     state = jax.jit(learner.init)(jax.random.key(config.seed), hyperparameters(config))
-    update = jax.jit(learner.update, donate_argnums=0).lower(state).compile()
-    console.print(f"First update after {time.monotonic() - started:.0f} s")
+    update = jax.jit(learner.update, donate_argnums=0)
 
     per_update = config.num_envs * config.rollout_steps
     total = config.steps // per_update * per_update
-    steps, saved = 0, time.monotonic()
+    steps, first, saved = 0, started, started
     with (
-        MetricsLog(folder) as log,
+        open_log(folder) as write,
         checkpoint.open_manager(folder) as manager,
         progress(console, total=total) as report,
     ):
         while steps < total and not signals:
-            began = time.monotonic()
             state, metrics = update(state)
             metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
             now = time.monotonic()
             steps += per_update
-            log.write(steps=steps, seconds=now - started, metrics=metrics)
-            report(steps=steps, speed=per_update / (now - began), metrics=metrics)
+            write(steps=steps, seconds=now - started, metrics=metrics)
+            if steps == per_update:
+                first = now
+                console.print(f"First update done after {now - started:.0f} s")
+            else:
+                report(steps=steps, speed=(steps - per_update) / (now - first), metrics=metrics)
             if steps < total and now - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 checkpoint.save(manager, state, config=config, steps=steps)
                 saved = now

@@ -1,48 +1,44 @@
 """Rows of metrics, in the run folder and in TensorBoard."""
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Protocol, TextIO
 
 from tensorboardX import SummaryWriter
 
 
-class MetricsLog:
-    """Appends one row per update.
+class Write(Protocol):
+    """Adds the row of the update that ended at `steps` environment steps."""
+
+    def __call__(self, *, steps: int, seconds: float, metrics: dict[str, float]) -> None: ...
+
+
+@contextmanager
+def open_log(folder: Path) -> Iterator[Write]:
+    """Appends to a run's metrics, one row per call.
 
     metrics.csv holds what the seed determines, so that two runs can be compared byte for byte;
     timing.csv holds the wall time of the same rows.
     """
+    with (
+        (folder / "metrics.csv").open("a", newline="") as metrics_file,
+        (folder / "timing.csv").open("a", newline="") as timing_file,
+        SummaryWriter(str(folder)) as tensorboard,
+    ):
 
-    def __init__(self, folder: Path) -> None:
-        self._metrics = (folder / "metrics.csv").open("a", newline="")
-        self._timing = (folder / "timing.csv").open("a", newline="")
-        self._tensorboard = SummaryWriter(str(folder))
+        def write(*, steps: int, seconds: float, metrics: dict[str, float]) -> None:
+            _append(metrics_file, {"steps": steps} | metrics)
+            _append(timing_file, {"steps": steps, "seconds": round(seconds, 3)})
+            for name, value in metrics.items():
+                tensorboard.add_scalar(name, value, steps)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._metrics.close()
-        self._timing.close()
-        self._tensorboard.close()
-
-    def write(self, *, steps: int, seconds: float, metrics: dict[str, float]) -> None:
-        """Adds the row of the update that ended at `steps` environment steps."""
-        _append(self._metrics, {"steps": steps} | metrics)
-        _append(self._timing, {"steps": steps, "seconds": round(seconds, 3)})
-        for name, value in metrics.items():
-            self._tensorboard.add_scalar(name, value, steps)
+        yield write
 
 
-def _append(file, row: dict[str, float]) -> None:
-    writer = csv.DictWriter(file, row)
+def _append(file: TextIO, row: dict) -> None:
+    writer = csv.DictWriter(file, list(row))
     if not file.tell():
         writer.writeheader()
     writer.writerow(row)

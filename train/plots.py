@@ -58,7 +58,7 @@ def _curve(axis, seeds: list[dict[str, np.ndarray]], column: str, label: str, co
     steps = seeds[0]["steps"][:length] / 1e6
     values = np.stack([seed[column][:length] for seed in seeds])
     mean = values.mean(axis=0)
-    (line,) = axis.plot(steps, mean, label=label, color=color, linewidth=2)
+    (line,) = axis.plot(steps, mean, label=label, color=color, linewidth=2, zorder=3)
     if len(seeds) > 1:
         draws = np.random.default_rng(0).integers(len(seeds), size=(BOOTSTRAP, len(seeds)))
         low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5], axis=0)

@@ -25,7 +25,7 @@ def describe(speed: float, metrics: dict[str, float]) -> str:
 
 
 @contextmanager
-def progress(console: Console, *, total: int, start: int = 0) -> Iterator[Report]:
+def progress(console: Console, *, total: int) -> Iterator[Report]:
     """Shows environment steps, speed, success, return and time left until `total` steps."""
     if console.is_terminal:
         with Progress(
@@ -38,7 +38,7 @@ def progress(console: Console, *, total: int, start: int = 0) -> Iterator[Report
             console=console,
             expand=True,
         ) as bar:
-            task = bar.add_task("first update", total=total, completed=start)
+            task = bar.add_task("", total=total)
 
             def live(*, steps: int, speed: float, metrics: dict[str, float]) -> None:
                 bar.update(task, completed=steps, description=describe(speed, metrics))

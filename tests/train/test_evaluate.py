@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from train.evaluate import Outcome, summarize, wilson_interval
+from train.evaluate import Outcome, Pose, summarize, wilson_interval
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 256), (13, 20), (250, 256), (256, 256)])
@@ -20,7 +20,7 @@ def test_a_summary_counts():
         returns=jnp.array([1.0, 2.0, 3.0, 4.0]),
         distance=jnp.array([0.1, 0.3, 0.1, 0.1]),
         broken=jnp.array([False, True, False, False]),
-        poses=None,
+        poses=Pose(jnp.zeros((4, 1, 7)), jnp.zeros((4, 1, 1, 3)), jnp.zeros((4, 1, 1, 4))),
     )
     summary = summarize(outcome)
     assert summary["episodes"] == 4

@@ -4,6 +4,7 @@ import signal
 import probes
 import pytest
 from rich.console import Console
+from tensorboardX import SummaryWriter
 
 from configs import PPO, Network, TrainConfig
 from train import checkpoint, loop, metrics
@@ -46,14 +47,14 @@ def test_the_last_update_is_checkpointed(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_ends_the_run(tmp_path, monkeypatch, number):
-    write = metrics.MetricsLog.write
+    add_scalar = SummaryWriter.add_scalar
 
-    def write_then_signal(self, *, steps, **row):
-        write(self, steps=steps, **row)
-        if steps == 120:
+    def add_then_signal(self, name, value, steps):
+        add_scalar(self, name, value, steps)
+        if (name, steps) == ("success", 120):
             signal.raise_signal(number)
 
-    monkeypatch.setattr(metrics.MetricsLog, "write", write_then_signal)
+    monkeypatch.setattr(SummaryWriter, "add_scalar", add_then_signal)
     handler = signal.getsignal(number)
     _, signals = learn(tmp_path / "run")
     assert signals == [number]
