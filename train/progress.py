@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -17,10 +17,13 @@ class Report(Protocol):
     def __call__(self, *, steps: int, speed: float, metrics: dict[str, float]) -> None: ...
 
 
-def describe(speed: float, metrics: dict[str, float]) -> str:
-    """The figures of an update in one line."""
+def describe(steps: int, total: int, speed: float, metrics: dict[str, float]) -> str:
+    """The figures of an update in one line that fits into 80 columns beside a small bar."""
+    minutes, seconds = divmod(int((total - steps) / speed), 60)
     return (
-        f"{speed:,.0f} steps/s  success {metrics['success']:.2f}  return {metrics['returns']:,.0f}"
+        f"{steps / 1e6:.2f}/{total / 1e6:.2f}M steps {speed:,.0f}/s "
+        f"success {metrics['success']:.2f} return {metrics['returns']:,.0f} "
+        f"left {minutes}:{seconds:02d}"
     )
 
 
@@ -29,19 +32,14 @@ def progress(console: Console, *, total: int) -> Iterator[Report]:
     """Shows environment steps, speed, success, return and time left until `total` steps."""
     if console.is_terminal:
         with Progress(
-            TextColumn("{task.completed:>9,}/{task.total:,} steps"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TextColumn("{task.description}"),
-            TextColumn("left"),
-            TimeRemainingColumn(compact=True),
+            BarColumn(bar_width=10),
+            TextColumn("{task.fields[figures]}"),
             console=console,
-            expand=True,
         ) as bar:
-            task = bar.add_task("", total=total)
+            task = bar.add_task("", total=total, figures="")
 
             def live(*, steps: int, speed: float, metrics: dict[str, float]) -> None:
-                bar.update(task, completed=steps, description=describe(speed, metrics))
+                bar.update(task, completed=steps, figures=describe(steps, total, speed, metrics))
 
             yield live
         return
@@ -54,11 +52,6 @@ def progress(console: Console, *, total: int) -> Iterator[Report]:
         if now - last < SECONDS_BETWEEN_LINES and steps < total:
             return
         last = now
-        left = (total - steps) / speed
-        console.print(
-            f"{steps:>9,}/{total:,} steps  {describe(speed, metrics)}  "
-            f"left {int(left) // 60}:{int(left) % 60:02d}",
-            soft_wrap=True,
-        )
+        console.print(describe(steps, total, speed, metrics), soft_wrap=True)
 
     yield line

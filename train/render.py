@@ -1,5 +1,6 @@
 """Video of evaluated episodes."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ def film(env: MjxEnv, outcome: Outcome, path: Path, *, episodes: int = 4) -> Non
         ) from error
     partial = path.with_suffix(".partial" + path.suffix)
     data = mujoco.MjData(env.mj_model)
+    # ffmpeg runs in a child process, which uses nothing of JAX.
+    warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
     try:
         video: Any = imageio.get_writer(partial, fps=round(1 / env.dt))
         with video:

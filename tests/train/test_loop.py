@@ -66,11 +66,11 @@ def test_a_signal_saves_and_ends_the_run(tmp_path, monkeypatch, number):
 
 def test_without_a_terminal_progress_is_plain_lines(capsys):
     console = Console(force_terminal=False, highlight=False, width=200)
-    with progress(console, total=100) as report:
-        for steps in (50, 100):
-            report(steps=steps, speed=10.0, metrics={"success": 0.5, "returns": 1234.5})
+    with progress(console, total=1_500_000) as report:
+        for steps in (1_000_000, 1_500_000):
+            report(steps=steps, speed=8000.0, metrics={"success": 0.5, "returns": 123456.7})
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "       50/100 steps  10 steps/s  success 0.50  return 1,234  left 0:05",
-        "      100/100 steps  10 steps/s  success 0.50  return 1,234  left 0:00",
+        "1.00/1.50M steps 8,000/s success 0.50 return 123,457 left 1:02",
+        "1.50/1.50M steps 8,000/s success 0.50 return 123,457 left 0:00",
     ]

@@ -97,23 +97,28 @@ def test_update_equals_the_reference(x64, case):
         value_coefficient=jnp.asarray(case["value_loss_coef"]),
     )
 
-    def objective(params):
-        return loss(two_layer_network(params, flat["obs"][:size]), batch, hyper)
+    @jax.jit
+    def step(params):
+        def objective(params):
+            return loss(two_layer_network(params, flat["obs"][:size]), batch, hyper)
 
-    (_, parts), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        (_, parts), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        moved, _, norm = descend(
+            params,
+            ADAM.init(params),
+            gradient,
+            learning_rate=jnp.asarray(case["lr"]),
+            max_grad_norm=jnp.asarray(case["max_grad_norm"]),
+        )
+        return parts, gradient, moved, norm
+
+    parts, gradient, moved, norm = step(params)
     for ours, theirs in (
         ("value_loss", "value_loss"),
         ("policy_loss", "action_loss"),
         ("entropy", "entropy"),
     ):
         np.testing.assert_allclose(parts[ours], data[theirs], rtol=1e-6, err_msg=ours)
-    moved, _, norm = descend(
-        params,
-        ADAM.init(params),
-        gradient,
-        learning_rate=jnp.asarray(case["lr"]),
-        max_grad_norm=jnp.asarray(case["max_grad_norm"]),
-    )
     np.testing.assert_allclose(norm, case["grad_norm"], rtol=1e-6)
     for name in params:
         tolerance = {"rtol": 1e-6, "atol": 1e-9, "err_msg": name}
