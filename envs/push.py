@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from brax.envs.base import State
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from mujoco import mjx
 
@@ -10,6 +11,9 @@ from envs.sawyer import Sawyer
 _OBJECT_LOW, _OBJECT_HIGH = (-0.1, 0.6), (0.1, 0.7)
 _GOAL_LOW, _GOAL_HIGH = (-0.1, 0.8), (0.1, 0.9)
 _MIN_SEPARATION = 0.15
+
+_REACHED = 0.05
+_SUCCESS = 0.07
 
 
 def distance(
@@ -23,7 +27,7 @@ def success(
     *, object: Float[Array, "*batch 3"], goal: Float[Array, "*batch 3"]
 ) -> Bool[Array, "*batch"]:
     """Whether the object lies within 7 cm of the goal."""
-    return distance(object=object, goal=goal) <= 0.07
+    return distance(object=object, goal=goal) <= _SUCCESS
 
 
 def reward(
@@ -33,84 +37,106 @@ def reward(
     goal: Float[Array, "*batch 3"],
     start_distance: Float[Array, "*batch"],
 ) -> dict[str, Float[Array, "*batch"]]:
-    """Terms of the reward: touch the object, then bring it to the goal.
+    """The terms of the reward: stay at the object, and bring it to the goal.
 
-    Positions in m. `start_distance` is the horizontal object-goal distance (m) the episode began
-    with. `reach` is minus the distance from the fingertips to the object; `push` is paid while that
-    distance is below 5 cm: 1000 per metre of progress and up to 2000 for being at the goal.
+    `finger` is the point between the fingertips, all points are in m; `start_distance` (m) is the
+    `distance` at the start of the episode.
+
+    `reach` is minus the distance from finger to object. `push` is paid while that is below 5 cm:
+    1000 per metre the object has come closer to the goal, and up to 2000 for being there.
     """
     reach = jnp.linalg.norm(finger - object, axis=-1)
     left = distance(object=object, goal=goal)
-    progress = start_distance - left
-    closeness = jnp.exp(-(left**2) / 0.01) + jnp.exp(-(left**2) / 0.001)
-    push = jnp.maximum(0.0, 1000 * (progress + closeness))
-    return {"reach": -reach, "push": jnp.where(reach < 0.05, push, 0.0)}
+    there = jnp.exp(-(left**2) / 0.01) + jnp.exp(-(left**2) / 0.001)
+    push = 1000 * jnp.maximum(0, start_distance - left + there)
+    return {"reach": -reach, "push": jnp.where(reach < _REACHED, push, 0)}
 
 
 class Push(Sawyer):
-    """Sawyer pushes a puck (radius 3 cm, 0.75 kg) to a goal on the table.
+    """Sawyer pushes a puck (radius 3 cm, height 3 cm, 0.75 kg) to a goal on the table.
 
-    An episode starts with the hand at (0, 0.6, 0.2), the puck uniform in [-.1, .1] x [.6, .7] and
-    the goal uniform in [-.1, .1] x [.8, .9], drawn again while closer than 15 cm. Action and
-    observation are those of `Sawyer`; see `reward` and `success` for the rest.
+    An episode starts with the hand at (0, .6, .2), the puck uniform in [-.1, .1] x [.6, .7] and the
+    goal uniform in [-.1, .1] x [.8, .9], drawn again while closer than .15 (all m). Action,
+    observation and robot state are those of `Sawyer`. After the arm's joints, `qpos` holds the
+    puck's position (3) and its unit quaternion (4). A control step is 0.05 s.
     """
 
     def __init__(self, *, episode_length: int = 150, action_scale: float = 0.01):
         super().__init__(
-            scene="push.xml",
-            substeps=5,
-            episode_length=episode_length,
-            action_scale=action_scale,
+            scene="push.xml", substeps=5, episode_length=episode_length, action_scale=action_scale
         )
 
     def _place(self, data: mjx.Data, key: PRNGKeyArray) -> mjx.Data:
         puck, goal = _draw_start(key)
-        height = data.qpos[9]
+        puck = data.qpos[-7:].at[:2].set(puck)
+        goal = puck[:3].at[:2].set(goal)
         return data.replace(
-            qpos=data.qpos.at[7:9].set(puck),
-            mocap_pos=data.mocap_pos.at[self._goal].set(jnp.append(goal, height)),
+            qpos=data.qpos.at[-7:].set(puck),
+            mocap_pos=data.mocap_pos.at[self._goal].set(goal),
         )
 
-    def _begin(self, data: mjx.Data) -> dict[str, Array]:
+    def _remember(self, data: mjx.Data) -> dict[str, Array]:
         return {"start_distance": distance(**self._object_and_goal(data))}
 
     def _judge(
         self, data: mjx.Data, memory: dict[str, Array]
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         places = self._object_and_goal(data)
         terms = reward(
             finger=data.site_xpos[self._finger],
             start_distance=memory["start_distance"],
             **places,
         )
-        metrics = {
-            "success": success(**places).astype(jnp.float32),
-            "distance": distance(**places),
-        }
-        return terms, metrics
-
-    def _object_and_goal(self, data: mjx.Data) -> dict[str, Float[Array, "3"]]:
-        return {"object": data.xpos[self._object], "goal": data.mocap_pos[self._goal]}
+        left = distance(**places)
+        metrics = {"success": success(**places).astype(left.dtype), "distance": left}
+        return terms["reach"] + terms["push"], metrics
 
 
 def _draw_start(key: PRNGKeyArray) -> tuple[Float[Array, "2"], Float[Array, "2"]]:
+    low, high = jnp.array([_OBJECT_LOW, _GOAL_LOW]), jnp.array([_OBJECT_HIGH, _GOAL_HIGH])
+
     def draw(carry):
-        key, *_ = carry
-        key, puck_key, goal_key = jax.random.split(key, 3)
-        puck = jax.random.uniform(
-            puck_key, (2,), minval=jnp.array(_OBJECT_LOW), maxval=jnp.array(_OBJECT_HIGH)
-        )
-        goal = jax.random.uniform(
-            goal_key, (2,), minval=jnp.array(_GOAL_LOW), maxval=jnp.array(_GOAL_HIGH)
-        )
-        return key, puck, goal
+        _, key = carry
+        key, now = jax.random.split(key)
+        return jax.random.uniform(now, (2, 2), minval=low, maxval=high), key
 
     def too_close(carry):
-        _, puck, goal = carry
+        (puck, goal), _ = carry
         return jnp.linalg.norm(puck - goal) < _MIN_SEPARATION
 
-    _, puck, goal = jax.lax.while_loop(too_close, draw, draw((key,)))
+    (puck, goal), _ = jax.lax.while_loop(too_close, draw, draw((low, key)))
     return puck, goal
+
+
+def scripted(state: State) -> Float[Array, "*batch 3"]:
+    """A demonstrator: hover over the place behind the puck, come down, push, hold at the goal.
+
+    Needs nothing but `state.obs` (*batch, 9); brings every puck home within 150 steps.
+    """
+    hand, puck, goal = jnp.split(state.obs, 3, axis=-1)
+    height, floor, ceiling = hand[..., 2:], 0.053, 0.125
+    to_puck, to_goal = (puck - hand)[..., :2], (goal - puck)[..., :2]
+    forward = to_goal / jnp.maximum(_norm(to_goal), 1e-6)
+    lead = jnp.sum(to_puck * forward, axis=-1, keepdims=True)
+    aside = to_puck - lead * forward
+    behind = to_puck - 0.06 * forward
+
+    low = height < 0.065
+    holding = low & (_norm(to_goal) < 0.01) & (_norm(to_puck) < 0.06)
+    pushing = low & (lead > 0.025) & (_norm(aside) < 0.02)
+    arrived = _norm(behind) < 0.01
+    hovering = height > 0.11
+
+    move = jnp.where(hovering | arrived, behind, 0)
+    move = jnp.where(pushing, 0.01 * forward + 0.6 * aside, move)
+    move = jnp.where(holding, 0, move)
+    down = pushing | holding | arrived
+    climb = jnp.where(down, floor, ceiling) - height
+    return jnp.concatenate([move, climb], axis=-1) / 0.01
+
+
+def _norm(vector: Float[Array, "*batch 2"]) -> Float[Array, "*batch 1"]:
+    return jnp.linalg.norm(vector, axis=-1, keepdims=True)
 
 
 make = Push

@@ -1,4 +1,4 @@
-"""Sawyer: a seven-joint arm whose hand is dragged by a mocap body."""
+"""Sawyer: a seven-joint arm whose hand follows a mocap body."""
 
 import jax.numpy as jnp
 import mujoco
@@ -9,56 +9,69 @@ from mujoco import mjx
 
 from envs.base import MjxEnv
 
-_ARM_HOME = (1.9257, -0.5171, -1.0484, 1.6402, 1.0138, 1.0854, 2.3163)
+_ARM_JOINTS = 7
 _HAND_LOW, _HAND_HIGH = (-0.5, 0.4, 0.05), (0.5, 1.0, 0.5)
-_SETTLE_STEPS = 250
+
+# Near rest with the hand at (0, 0.6, 0.2), where the scene has the mocap body.
+_ARM_HOME = (1.926, -0.517, -1.048, 1.640, 1.014, 1.085, 2.316)
+_SETTLING_STEPS = 250
 
 
 class Sawyer(MjxEnv):
-    """Sawyer with closed fingers and a free object on the table.
+    """Sawyer with its fingers held closed, over a table.
 
-    Action (3,): displacement of the mocap body along x, y, z, clipped to [-1, 1], in units of
-    `action_scale` metres; the mocap body stays inside a box over the table. The hand follows it
-    through a soft weld, a few millimetres behind.
+    Action (3,), float: how far the mocap body moves along x, y and z, in units of `action_scale`
+    metres, each clipped to [-1, 1]; the mocap body stays in [-.5, .5] x [.4, 1] x [.05, .5] m. A
+    soft weld drags the hand after it, a few millimetres behind.
 
-    Observation (9,), metres, world frame: hand position (0:3), object position (3:6), goal (6:9).
+    Observation (9,), float, metres, world frame, after the last sub-step:
+
+        0:3  hand    3:6  object    6:9  goal
+
+    Coordinates `qpos`: seven arm joints (rad), then the object's. The fingers are one solid piece
+    and have none. A scene names its parts `mocap`, `hand`, `goal` (mocap body) and the sites
+    `finger` and `object`.
     """
 
     action_size = 3
     observation_size = 9
 
     def __init__(self, *, scene: str, substeps: int, episode_length: int, action_scale: float):
-        self.action_scale = action_scale
+        """`action_scale`: metres the mocap body moves for an action of 1."""
         super().__init__(scene=scene, substeps=substeps, episode_length=episode_length)
+        self.action_scale = action_scale
         model = self.mj_model
-        self._hand, self._object = model.body("hand").id, model.body("object").id
-        self._finger = model.site("finger").id
+        self._hand = model.body("hand").id
         self._mocap = model.body("mocap").mocapid.item()
         self._goal = model.body("goal").mocapid.item()
-        self._arm = np.array([model.joint(f"right_j{i}").id for i in range(7)])
-
-    def _settle(self, model: mujoco.MjModel) -> mujoco.MjData:
-        data = mujoco.MjData(model)
-        data.qpos[:7] = _ARM_HOME
-        mujoco.mj_step(model, data, _SETTLE_STEPS)
-        data.qvel[:] = 0
-        data.qacc_warmstart[:] = 0
-        data.time = 0
-        return data
-
-    def _command(self, data: mjx.Data, action: Float[Array, "3"]) -> mjx.Data:
-        target = data.mocap_pos[self._mocap] + self.action_scale * jnp.clip(action, -1, 1)
-        target = jnp.clip(target, jnp.array(_HAND_LOW), jnp.array(_HAND_HIGH))
-        return data.replace(mocap_pos=data.mocap_pos.at[self._mocap].set(target))
-
-    def _observe(self, data: mjx.Data) -> Float[Array, "9"]:
-        hand, thing = data.xpos[self._hand], data.xpos[self._object]
-        return jnp.concatenate([hand, thing, data.mocap_pos[self._goal]])
+        self._finger = model.site("finger").id
+        self._object = model.site("object").id
 
     def robot_state(self, state: State) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
         """Position (m) and velocity (m/s) of the hand in the world."""
         data = state.pipeline_state
         hand = data.xpos[self._hand]
-        lever = hand - data.xanchor[self._arm]
-        velocity = jnp.cross(data.xaxis[self._arm], lever).T @ data.qvel[self._arm]
+        arms = hand - data.xanchor[:_ARM_JOINTS]
+        velocity = data.qvel[:_ARM_JOINTS] @ jnp.cross(data.xaxis[:_ARM_JOINTS], arms)
         return hand, velocity
+
+    def _settle(self, model: mujoco.MjModel) -> mujoco.MjData:
+        data = mujoco.MjData(model)
+        data.qpos[:_ARM_JOINTS] = _ARM_HOME
+        mujoco.mj_step(model, data, _SETTLING_STEPS)
+        rest = mujoco.MjData(model)
+        rest.qpos[:] = data.qpos
+        mujoco.mj_forward(model, rest)
+        return rest
+
+    def _command(self, data: mjx.Data, action: Float[Array, "3"]) -> mjx.Data:
+        target = data.mocap_pos[self._mocap] + self.action_scale * jnp.clip(action, -1, 1)
+        target = jnp.clip(target, np.array(_HAND_LOW), np.array(_HAND_HIGH))
+        return data.replace(mocap_pos=data.mocap_pos.at[self._mocap].set(target))
+
+    def _observe(self, data: mjx.Data) -> Float[Array, "9"]:
+        places = self._object_and_goal(data)
+        return jnp.concatenate([data.xpos[self._hand], places["object"], places["goal"]])
+
+    def _object_and_goal(self, data: mjx.Data) -> dict[str, Float[Array, "3"]]:
+        return {"object": data.site_xpos[self._object], "goal": data.mocap_pos[self._goal]}

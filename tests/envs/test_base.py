@@ -1,0 +1,144 @@
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+from brax.envs.wrappers.training import wrap
+from mujoco import mjx
+
+from .conftest import BATCH
+
+
+def describe(tree):
+    return [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(tree)]
+
+
+def lane(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def assert_finite(state):
+    for leaf in jax.tree.leaves(state):
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            assert jnp.all(jnp.isfinite(leaf))
+
+
+def test_reset_and_step_return_the_same_kind_of_state(env):
+    state = jax.eval_shape(env.reset, jax.random.key(0))
+    action = jax.ShapeDtypeStruct((env.action_size,), jnp.float32)
+    after = jax.eval_shape(env.step, state, action)
+    assert jax.tree.structure(state) == jax.tree.structure(after)
+    assert describe(state) == describe(after)
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(state))
+    assert state.obs.shape == (env.observation_size,)
+    assert set(state.metrics) == {"success", "distance", "nan"}
+
+
+def test_time_passes(env, start, step):
+    assert env.dt == pytest.approx(0.05)
+    assert env.episode_length == 150
+    after = step(start, jnp.zeros((BATCH, 3)))
+    np.testing.assert_allclose(after.pipeline_state.time, env.dt, rtol=1e-5)
+    assert jnp.all(after.done == 0)
+
+
+def test_the_start_is_settled(start, step):
+    after = step(start, jnp.zeros((BATCH, 3)))
+    np.testing.assert_allclose(after.obs, start.obs, atol=1e-3)
+
+
+def test_positions_belong_to_the_last_substep(env, start, step, rng):
+    after = step(start, jnp.asarray(rng.uniform(-1, 1, (BATCH, 3)), jnp.float32))
+    data = mujoco.MjData(env.mj_model)
+    for index in range(BATCH):
+        data.qpos[:] = after.pipeline_state.qpos[index]
+        mujoco.mj_kinematics(env.mj_model, data)
+        np.testing.assert_allclose(after.obs[index, :3], data.body("hand").xpos, atol=1e-5)
+        np.testing.assert_allclose(after.obs[index, 3:6], data.site("object").xpos, atol=1e-5)
+
+
+def test_the_state_can_be_handed_to_mujoco(env, start):
+    data = mjx.get_data(env.mj_model, lane(start.pipeline_state, 0))
+    np.testing.assert_allclose(data.body("hand").xpos, start.obs[0, :3], atol=1e-6)
+
+
+class TestGuard:
+    """Lanes 3, 5, 7 and 9 of a batch go wrong; the others must not notice."""
+
+    @pytest.fixture(scope="class")
+    def clean(self, start, step):
+        actions = np.random.default_rng(1).uniform(-1, 1, (BATCH, 3)).astype(np.float32)
+        moving = step(start, jnp.asarray(actions))
+        return moving, actions, step(moving, jnp.asarray(actions))
+
+    @pytest.fixture(scope="class")
+    def struck(self, clean, step):
+        moving, actions, _ = clean
+        actions = actions.copy()
+        actions[3, 0], actions[5] = np.nan, np.inf
+        physics = moving.pipeline_state
+        qvel = physics.qvel.at[7, 2].set(jnp.nan).at[9, 8].set(1e30)
+        broken = moving.replace(pipeline_state=physics.replace(qvel=qvel))
+        return step(broken, jnp.asarray(actions))
+
+    def test_ends_those_episodes_and_no_other(self, struck):
+        expected = np.isin(np.arange(BATCH), (3, 5, 7, 9))
+        np.testing.assert_array_equal(struck.done, expected)
+        np.testing.assert_array_equal(struck.metrics["nan"], expected)
+        np.testing.assert_array_equal(struck.reward[expected], 0)
+
+    def test_leaves_the_others_alone_bit_for_bit(self, clean, struck):
+        others = np.setdiff1d(np.arange(BATCH), (3, 5, 7, 9))
+        jax.tree.map(
+            lambda a, b: np.testing.assert_array_equal(a[others], b[others]), struck, clean[2]
+        )
+
+    def test_keeps_the_last_finite_physics(self, clean, struck):
+        for index in (3, 5):
+            np.testing.assert_array_equal(struck.obs[index], clean[0].obs[index])
+            before, after = clean[0].pipeline_state, struck.pipeline_state
+            np.testing.assert_array_equal(after.qpos[index], before.qpos[index])
+            np.testing.assert_array_equal(after.mocap_pos[index], before.mocap_pos[index])
+
+    def test_lets_nothing_out_that_is_not_finite(self, struck, step):
+        assert_finite(struck)
+        assert_finite(step(struck, jnp.zeros((BATCH, 3))))
+
+    def test_takes_any_finite_action(self, clean, step):
+        moving, actions, _ = clean
+        huge = step(moving, jnp.asarray(1e30 * np.sign(actions)))
+        unit = step(moving, jnp.asarray(np.sign(actions)))
+        assert jnp.all(huge.done == 0)
+        np.testing.assert_array_equal(huge.obs, unit.obs)
+
+
+def test_survives_wild_play(start, play, rng):
+    """Full-speed actions, mostly downwards: into the puck, and it into the table."""
+
+    def policy(_, time):
+        return jnp.asarray(np.sign(rng.uniform(-1, 1, (BATCH, 3)) - [0, 0, 0.5]), jnp.float32)
+
+    final, _, observations = play(start, policy)
+    assert jnp.all(final.metrics["nan"] == 0)
+    assert_finite(final)
+    assert observations[..., 5].min() > 0
+    assert observations[..., 5].max() < 0.1
+
+
+def test_works_inside_braxs_training_wrapper(env):
+    wrapped = wrap(env, episode_length=2)
+    first = jax.jit(wrapped.reset)(jax.random.split(jax.random.PRNGKey(0), BATCH))
+
+    @jax.jit
+    def three_steps(state):
+        def one(state, _):
+            state = wrapped.step(state, jnp.ones((BATCH, env.action_size)))
+            return state, state
+
+        return jax.lax.scan(one, state, length=3)[1]
+
+    states = three_steps(first)
+    np.testing.assert_array_equal(states.done[:, 0], [0, 1, 0])
+    np.testing.assert_array_equal(states.info["truncation"][:, 0], [0, 1, 0])
+    np.testing.assert_array_equal(states.obs[1], first.obs)
+    assert jnp.all(states.obs[2, :, 0] > first.obs[:, 0])
