@@ -109,10 +109,13 @@ def train(command: Train, console: Console) -> None:
     from train import loop
 
     folder = loop.train(command.config, out=command.out, console=console)
-    console.print(f"Curve      {folder / 'curve.png'}")
-    console.print(f"Next       ndp evaluate {folder}", soft_wrap=True)
-    console.print(f"           ndp render {folder}", soft_wrap=True)
-    console.print(f"           ndp plot {folder}", soft_wrap=True)
+    for line in (
+        f"Curve  {folder / 'curve.png'}",
+        f"Video  {folder / 'video.mp4'}",
+        f"Next   ndp evaluate {folder}",
+        f"       ndp plot {folder}",
+    ):
+        console.print(line, soft_wrap=True)
 
 
 def evaluate(command: Evaluate, console: Console) -> None:
@@ -185,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
       Exit code: 0; 2 for a mistake in the arguments; 130 or 143 after an interruption.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     try:
         command = parse(sys.argv[1:] if arguments is None else arguments)
         runtime.prepare()

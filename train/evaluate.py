@@ -114,7 +114,7 @@ def summarize(outcome: Outcome) -> dict[str, float]:
 def sentence(summary: dict[str, float]) -> str:
     """A summary for people."""
     return (
-        f"[bold]success {summary['success']:.3f}[/] "
+        f"success {summary['success']:.3f} "
         f"(95 % interval {summary['success_low']:.3f} to {summary['success_high']:.3f}), "
         f"mean return {summary['return']:,.0f}, mean distance {100 * summary['distance']:.1f} cm, "
         f"{summary['episodes']} episodes"

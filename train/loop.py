@@ -37,13 +37,13 @@ def train(config: TrainConfig, *, out: Path | None, console: Console) -> Path:
     check(config, env)
     folder = run.fresh(config, out)
     run.save_config(folder, config, versions())
-    console.print(f"Run folder [bold]{folder}[/]")
+    console.print(f"Run folder {folder}", soft_wrap=True)
 
     with interruption() as signals:
         state = learn(config, env, folder, console, signals)
-        if signals:
-            raise Interrupted(f"Stopped; checkpoint saved in {folder}.", signal=signals[0])
-        finish(config, env, state, folder, console)
+    if signals:
+        raise Interrupted(f"Stopped; checkpoint saved in {folder}.", signal=signals[0])
+    finish(config, env, state, folder, console)
     return folder
 
 
@@ -79,8 +79,7 @@ def learn(
             if steps < total and now - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 checkpoint.save(manager, state, config=config, steps=steps)
                 saved = now
-        if steps:
-            checkpoint.save(manager, state, config=config, steps=steps)
+        checkpoint.save(manager, state, config=config, steps=steps)
     return state
 
 
@@ -97,8 +96,8 @@ def finish(
     try:
         render.film(env, outcome, folder / "video.mp4")
     except render.NoRenderer as problem:
-        console.print(f"No video: {problem}")
-    console.print(f"Deterministic {sentence(summary)}")
+        console.print(f"No video: {problem}", soft_wrap=True)
+    console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)
 
 
 @contextmanager

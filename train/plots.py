@@ -22,7 +22,7 @@ def learning_curves(folders: list[Path], path: Path) -> None:
     bootstrap interval as a band and the seeds as thin lines.
 
     Raises:
-      UserError: a folder is not a run or has no metrics yet.
+      UserError: a folder is not a run or has no metrics yet, or the image cannot be written.
     """
     groups: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {}
     for folder in folders:
@@ -49,8 +49,12 @@ def learning_curves(folders: list[Path], path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     success.legend(frameon=False, loc="lower right")
     figure.suptitle(", ".join(tasks))
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot write the image {path} ({error}); choose another --out.") from None
+    finally:
+        plt.close(figure)
 
 
 def _curve(axis, seeds: list[dict[str, np.ndarray]], column: str, label: str, color) -> None:

@@ -299,16 +299,18 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
         learning_rate = hyper.learning_rate * jnp.maximum(remaining, 0.0)
 
         def minibatch_step(carry, minibatch: Batch):
+            params, optimizer = carry
             (_, parts), gradient = jax.value_and_grad(batch_loss, has_aux=True)(
-                carry[0], state.observation, minibatch, hyper
+                params, state.observation, minibatch, hyper
             )
-            *carry, norm = descend(
-                *carry,
+            params, optimizer, norm = descend(
+                params,
+                optimizer,
                 gradient,
                 learning_rate=learning_rate,
                 max_grad_norm=hyper.max_grad_norm,
             )
-            return tuple(carry), parts | {"gradient_norm": norm}
+            return (params, optimizer), parts | {"gradient_norm": norm}
 
         def epoch(carry, key: PRNGKeyArray):
             learned, learning = carry

@@ -43,3 +43,10 @@ def test_a_folder_without_metrics_is_one_sentence(tmp_path):
     run.save_config(tmp_path, PRESETS["push"], {})
     with pytest.raises(UserError, match=r"has no metrics.csv yet"):
         plots.learning_curves([tmp_path], tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("name", ["nowhere/curves.png", "curves.docx"])
+def test_an_image_that_cannot_be_written_is_one_sentence(tmp_path, name):
+    folder = make_run(tmp_path / "run", "ndp", 0, rows=3)
+    with pytest.raises(UserError, match="choose another --out"):
+        plots.learning_curves([folder], tmp_path / name)
