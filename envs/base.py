@@ -2,6 +2,7 @@
 
 import abc
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +38,11 @@ class MjxEnv(Env):
     `State.done` is 1 only where the guard strikes: on a non-finite action, or where the physics
     diverges. The physics then stays as it was before the step (at the settled start pose, if that
     was not finite either), the reward is 0 and `metrics["nan"]` is 1. Time limits are the caller's
-    business; `episode_length` is the task's.
+    business; `episode_length` is the task's. `action_scale` is what a robot sets: the position
+    change of a unit action, in the units of `robot_state`.
     """
+
+    action_scale: float
 
     def __init__(self, *, scene: str, substeps: int, episode_length: int):
         """Load `assets/<scene>`; one action lasts `substeps` of its time steps."""
@@ -103,14 +107,14 @@ class MjxEnv(Env):
 
     def step(self, state: State, action: Float[Array, "act"]) -> State:
         """Apply `action` for `dt` seconds."""
-        before = state.pipeline_state
+        before: Any = state.pipeline_state
         after = self._simulate(self._command(before, action))
         sound = jnp.all(jnp.isfinite(action)) & _is_finite(after)
         last_sound = _choose(_is_finite(before), before, self._home)
         data = self._locate(_choose(sound, after, last_sound))
         reward, metrics = self._judge(data, state.info)
         nan = 1 - sound.astype(reward.dtype)
-        return state.replace(
+        return state.replace(  # pyright: ignore[reportAttributeAccessIssue] (flax adds it)
             pipeline_state=data,
             obs=self._observe(data),
             reward=jnp.where(sound, reward, 0),

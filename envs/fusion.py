@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # pyright: ignore[reportPrivateImportUsage]
 
 
 def materialize(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +32,7 @@ def _with_barriers(closed: ClosedJaxpr) -> ClosedJaxpr:
         if equation.primitive.name == "concatenate":
             shape = equation.outvars[0].aval
             (barrier,) = jax.make_jaxpr(jax.lax.optimization_barrier)(shape).eqns
-            equations.append(equation.replace(outvars=barrier.invars))
+            equations.append(equation.replace(outvars=list[Any](barrier.invars)))
             equations.append(barrier.replace(outvars=equation.outvars))
         else:
             equations.append(equation)

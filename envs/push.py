@@ -1,5 +1,7 @@
 """Push: slide a puck over the table to a goal."""
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 from brax.envs.base import State
@@ -113,7 +115,7 @@ def scripted(state: State) -> Float[Array, "*batch 3"]:
 
     Needs nothing but `state.obs` (*batch, 9); brings every puck home within 150 steps.
     """
-    hand, puck, goal = jnp.split(state.obs, 3, axis=-1)
+    hand, puck, goal = jnp.split(cast(Array, state.obs), 3, axis=-1)
     height, floor, ceiling = hand[..., 2:], 0.053, 0.125
     to_puck, to_goal = (puck - hand)[..., :2], (goal - puck)[..., :2]
     forward = to_goal / jnp.maximum(_norm(to_goal), 1e-6)

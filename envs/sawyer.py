@@ -1,5 +1,7 @@
 """Sawyer: a seven-joint arm whose hand follows a mocap body."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -33,9 +35,6 @@ class Sawyer(MjxEnv):
     `finger` and `object`.
     """
 
-    action_size = 3
-    observation_size = 9
-
     def __init__(self, *, scene: str, substeps: int, episode_length: int, action_scale: float):
         """`action_scale`: metres the mocap body moves for an action of 1."""
         super().__init__(scene=scene, substeps=substeps, episode_length=episode_length)
@@ -47,9 +46,17 @@ class Sawyer(MjxEnv):
         self._finger = model.site("finger").id
         self._object = model.site("object").id
 
+    @property
+    def action_size(self) -> int:
+        return 3
+
+    @property
+    def observation_size(self) -> int:
+        return 9
+
     def robot_state(self, state: State) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
         """Position (m) and velocity (m/s) of the hand in the world."""
-        data = state.pipeline_state
+        data: Any = state.pipeline_state
         hand = data.xpos[self._hand]
         arms = hand - data.xanchor[:_ARM_JOINTS]
         velocity = data.qvel[:_ARM_JOINTS] @ jnp.cross(data.xaxis[:_ARM_JOINTS], arms)

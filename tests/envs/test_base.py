@@ -62,54 +62,64 @@ def test_the_state_can_be_handed_to_mujoco(env, start):
     np.testing.assert_allclose(data.body("hand").xpos, start.obs[0, :3], atol=1e-6)
 
 
-class TestGuard:
-    """Lanes 3, 5, 7 and 9 of a batch go wrong; the others must not notice."""
+@pytest.fixture(scope="module")
+def moving(start, step):
+    """A batch in motion and the actions it gets next."""
+    actions = np.random.default_rng(1).uniform(-1, 1, (BATCH, 3)).astype(np.float32)
+    return step(start, jnp.asarray(actions)), actions
 
-    @pytest.fixture(scope="class")
-    def clean(self, start, step):
-        actions = np.random.default_rng(1).uniform(-1, 1, (BATCH, 3)).astype(np.float32)
-        moving = step(start, jnp.asarray(actions))
-        return moving, actions, step(moving, jnp.asarray(actions))
 
-    @pytest.fixture(scope="class")
-    def struck(self, clean, step):
-        moving, actions, _ = clean
-        actions = actions.copy()
-        actions[3, 0], actions[5] = np.nan, np.inf
-        physics = moving.pipeline_state
-        qvel = physics.qvel.at[7, 2].set(jnp.nan).at[9, 8].set(1e30)
-        broken = moving.replace(pipeline_state=physics.replace(qvel=qvel))
-        return step(broken, jnp.asarray(actions))
+@pytest.fixture(scope="module")
+def struck(moving, step):
+    """That step, with lanes 3 and 5 given bad actions and lanes 7 and 9 bad velocities."""
+    state, actions = moving
+    actions = actions.copy()
+    actions[3, 0], actions[5] = np.nan, np.inf
+    physics = state.pipeline_state
+    qvel = physics.qvel.at[7, 2].set(jnp.nan).at[9, 8].set(1e30)
+    broken = state.replace(pipeline_state=physics.replace(qvel=qvel))
+    return step(broken, jnp.asarray(actions))
 
-    def test_ends_those_episodes_and_no_other(self, struck):
-        expected = np.isin(np.arange(BATCH), (3, 5, 7, 9))
-        np.testing.assert_array_equal(struck.done, expected)
-        np.testing.assert_array_equal(struck.metrics["nan"], expected)
-        np.testing.assert_array_equal(struck.reward[expected], 0)
 
-    def test_leaves_the_others_alone_bit_for_bit(self, clean, struck):
-        others = np.setdiff1d(np.arange(BATCH), (3, 5, 7, 9))
-        jax.tree.map(
-            lambda a, b: np.testing.assert_array_equal(a[others], b[others]), struck, clean[2]
-        )
+STRUCK = np.isin(np.arange(BATCH), (3, 5, 7, 9))
 
-    def test_keeps_the_last_finite_physics(self, clean, struck):
-        for index in (3, 5):
-            np.testing.assert_array_equal(struck.obs[index], clean[0].obs[index])
-            before, after = clean[0].pipeline_state, struck.pipeline_state
-            np.testing.assert_array_equal(after.qpos[index], before.qpos[index])
-            np.testing.assert_array_equal(after.mocap_pos[index], before.mocap_pos[index])
 
-    def test_lets_nothing_out_that_is_not_finite(self, struck, step):
-        assert_finite(struck)
-        assert_finite(step(struck, jnp.zeros((BATCH, 3))))
+def test_the_guard_ends_the_broken_episodes_and_no_other(struck):
+    np.testing.assert_array_equal(struck.done, STRUCK)
+    np.testing.assert_array_equal(struck.metrics["nan"], STRUCK)
+    np.testing.assert_array_equal(struck.reward[STRUCK], 0)
 
-    def test_takes_any_finite_action(self, clean, step):
-        moving, actions, _ = clean
-        huge = step(moving, jnp.asarray(1e30 * np.sign(actions)))
-        unit = step(moving, jnp.asarray(np.sign(actions)))
-        assert jnp.all(huge.done == 0)
-        np.testing.assert_array_equal(huge.obs, unit.obs)
+
+def test_the_guard_leaves_the_other_episodes_alone_bit_for_bit(moving, struck, step):
+    state, actions = moving
+    clean = step(state, jnp.asarray(actions))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[~STRUCK], b[~STRUCK]), struck, clean)
+
+
+def test_the_guard_keeps_the_last_finite_physics(moving, struck, start):
+    before, after = moving[0].pipeline_state, struck.pipeline_state
+    for index in (3, 5):
+        np.testing.assert_array_equal(struck.obs[index], moving[0].obs[index])
+        np.testing.assert_array_equal(after.qpos[index], before.qpos[index])
+        np.testing.assert_array_equal(after.mocap_pos[index], before.mocap_pos[index])
+    for index in (7, 9):
+        np.testing.assert_array_equal(struck.obs[index, :3], start.obs[index, :3])
+        np.testing.assert_array_equal(after.qvel[index], 0)
+
+
+def test_the_guard_lets_nothing_out_that_is_not_finite(struck, step):
+    assert_finite(struck)
+    after = step(struck, jnp.zeros((BATCH, 3)))
+    assert_finite(after)
+    assert jnp.all(after.done == 0)
+
+
+def test_any_finite_action_is_fine(moving, step):
+    state, actions = moving
+    huge = step(state, jnp.asarray(1e30 * np.sign(actions)))
+    unit = step(state, jnp.asarray(np.sign(actions)))
+    assert jnp.all(huge.done == 0)
+    np.testing.assert_array_equal(huge.obs, unit.obs)
 
 
 def test_survives_wild_play(start, play, rng):
