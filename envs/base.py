@@ -76,13 +76,13 @@ class MjxEnv(Env):
 
     @abc.abstractmethod
     def _remember(self, data: mjx.Data) -> dict[str, Array]:
-        """What the reward needs to know of the episode's start; becomes `State.info`."""
+        """What the reward has to know of the episode's start; becomes `State.info`."""
 
     @abc.abstractmethod
     def _judge(
-        self, data: mjx.Data, memory: dict[str, Array]
-    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        """Reward, and the metrics `success` (0 or 1) and `distance` (m)."""
+        self, data: mjx.Data, memory: dict[str, Any]
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]], dict[str, Any]]:
+        """Reward, the metrics `success` (0 or 1) and `distance` (m), and what to remember on."""
 
     @abc.abstractmethod
     def robot_state(self, state: State) -> tuple[Float[Array, "dof"], Float[Array, "dof"]]:
@@ -94,7 +94,7 @@ class MjxEnv(Env):
         """A fresh draw of the episode's start; `reward` and `done` are 0."""
         data = self._locate(self._place(self._home, rng))
         memory = self._remember(data)
-        _, metrics = self._judge(data, memory)
+        _, metrics, _ = self._judge(data, memory)
         zero = jnp.zeros(())
         return State(
             pipeline_state=data,
@@ -112,7 +112,7 @@ class MjxEnv(Env):
         sound = jnp.all(jnp.isfinite(action)) & _is_finite(after)
         last_sound = _choose(_is_finite(before), before, self._home)
         data = self._locate(_choose(sound, after, last_sound))
-        reward, metrics = self._judge(data, state.info)
+        reward, metrics, memory = self._judge(data, state.info)
         nan = 1 - sound.astype(reward.dtype)
         return state.replace(  # pyright: ignore[reportAttributeAccessIssue] (flax adds it)
             pipeline_state=data,
@@ -120,6 +120,7 @@ class MjxEnv(Env):
             reward=jnp.where(sound, reward, 0),
             done=nan,
             metrics=state.metrics | metrics | {"nan": nan},
+            info=state.info | memory,
         )
 
     @property

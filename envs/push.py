@@ -1,6 +1,6 @@
 """Push: slide a puck over the table to a goal."""
 
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -81,8 +81,8 @@ class Push(Sawyer):
         return {"start_distance": distance(**self._object_and_goal(data))}
 
     def _judge(
-        self, data: mjx.Data, memory: dict[str, Array]
-    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        self, data: mjx.Data, memory: dict[str, Any]
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]], dict[str, Any]]:
         places = self._object_and_goal(data)
         terms = reward(
             finger=data.site_xpos[self._finger],
@@ -91,7 +91,7 @@ class Push(Sawyer):
         )
         left = distance(**places)
         metrics = {"success": success(**places).astype(left.dtype), "distance": left}
-        return terms["reach"] + terms["push"], metrics
+        return terms["reach"] + terms["push"], metrics, memory
 
 
 def _draw_start(key: PRNGKeyArray) -> tuple[Float[Array, "2"], Float[Array, "2"]]:

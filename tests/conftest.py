@@ -15,6 +15,7 @@ install_import_hook(["ndp_jax", "train", "envs"], f"{__name__}.checked")
 
 
 def pytest_configure() -> None:
-    from train.runtime import configure_jax
+    from train import runtime
 
-    configure_jax()
+    runtime.choose_renderer()
+    runtime.configure_jax()

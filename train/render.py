@@ -38,7 +38,7 @@ def film(env: MjxEnv, outcome: Outcome, path: Path, *, episodes: int = 4) -> Non
     # ffmpeg runs in a child process, which uses nothing of JAX.
     warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
     try:
-        video: Any = imageio.get_writer(partial, fps=round(1 / env.dt))
+        video: Any = imageio.get_writer(partial, "ffmpeg", fps=round(1 / env.dt))
         with video:
             for episode in range(episodes):
                 for qpos, position, quaternion in zip(
@@ -48,7 +48,7 @@ def film(env: MjxEnv, outcome: Outcome, path: Path, *, episodes: int = 4) -> Non
                     strict=True,
                 ):
                     data.qpos, data.mocap_pos, data.mocap_quat = qpos, position, quaternion
-                    mujoco.mj_kinematics(env.mj_model, data)
+                    mujoco.mj_fwdPosition(env.mj_model, data)
                     renderer.update_scene(data, camera="main")
                     video.append_data(renderer.render())
     finally:

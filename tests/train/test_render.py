@@ -1,0 +1,52 @@
+import imageio_ffmpeg
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+
+import envs
+from train import render
+from train.evaluate import Outcome, Pose
+
+
+@pytest.fixture(scope="module")
+def still():
+    """Two episodes of three frames at the push environment's start."""
+    env = envs.make("push")
+    data = mujoco.MjData(env.mj_model)
+
+    def frames(array):
+        return jnp.broadcast_to(jnp.asarray(array), (2, 3, *array.shape))
+
+    poses = Pose(frames(data.qpos), frames(data.mocap_pos), frames(data.mocap_quat))
+    nothing = jnp.zeros(2)
+    return env, Outcome(nothing, nothing, nothing, nothing > 0, poses)
+
+
+def test_a_film_shows_robot_puck_and_goal(still, tmp_path):
+    env, outcome = still
+    path = tmp_path / "video.mp4"
+    try:
+        render.film(env, outcome, path, episodes=5)
+    except render.NoRenderer as problem:
+        pytest.skip(str(problem))
+    assert list(tmp_path.iterdir()) == [path]
+    video = imageio_ffmpeg.read_frames(str(path))
+    assert next(video)["fps"] == pytest.approx(1 / env.dt)
+    frames = [np.frombuffer(frame, np.uint8).astype(int) for frame in video]
+    assert len(frames) == 6
+    frame = frames[0].reshape(render.HEIGHT, render.WIDTH, 3)
+    red, green, blue = np.moveaxis(frame, -1, 0)
+    assert np.sum((blue > 100) & (blue > red + 60) & (blue > green + 15)) > 200
+    assert np.sum((green > 60) & (green > red + 30) & (green > blue + 30)) > 500
+    assert np.sum((red > 40) & (red > green + 30) & (red > blue + 30)) > 2000
+
+
+def test_without_opengl_one_sentence_says_what_to_install(still, tmp_path, monkeypatch):
+    def no_renderer(*_):
+        raise RuntimeError("no EGL")
+
+    monkeypatch.setattr(mujoco, "Renderer", no_renderer)
+    with pytest.raises(render.NoRenderer, match="install libegl1"):
+        render.film(*still, tmp_path / "video.mp4")
+    assert not list(tmp_path.iterdir())
