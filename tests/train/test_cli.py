@@ -80,7 +80,7 @@ def test_help_is_quick_and_names_every_setting():
 def test_a_run_from_training_to_video(capsys, tmp_path):
     """Every command once, on a run too short to learn."""
     folder = tmp_path / "run"
-    arguments = ["--steps", "2400", "--num-envs", "8", "--eval-episodes", "20"]
+    arguments = ["--steps", "4800", "--num-envs", "16", "--eval-episodes", "20"]
     assert main(["train", "push", "--out", str(folder), *arguments]) == 0
     assert main(["evaluate", str(folder), "--episodes", "10", "--stochastic"]) == 0
     assert main(["render", str(folder), "--episodes", "1"]) == 0
