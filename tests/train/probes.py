@@ -4,6 +4,17 @@ import jax
 import jax.numpy as jnp
 from brax.envs.base import Env, State
 
+from configs import PPO, Network, TrainConfig
+
+CONFIG = TrainConfig(
+    task="probe",
+    num_envs=8,
+    rollout_steps=5,
+    steps=400,
+    network=Network(hidden=(16,)),
+    ppo=PPO(minibatches=2, epochs=1),
+)
+
 
 class Probe(Env):
     """One number observed, one action, `length` steps; terminates at the end if `terminates`."""

@@ -4,22 +4,13 @@ import json
 import jax
 import numpy as np
 import pytest
-from probes import RewardFromBoth
+from probes import CONFIG, RewardFromBoth
 
-from configs import PPO, Network, TrainConfig
+from configs import Network
 from train import checkpoint
 from train.agent import hyperparameters
 from train.errors import UserError
 from train.ppo import make_learner
-
-CONFIG = TrainConfig(
-    task="probe",
-    num_envs=8,
-    rollout_steps=5,
-    steps=400,
-    network=Network(hidden=(16,)),
-    ppo=PPO(minibatches=2, epochs=1),
-)
 
 
 @pytest.fixture(scope="module")

@@ -3,21 +3,12 @@ import signal
 
 import probes
 import pytest
+from probes import CONFIG
 from rich.console import Console
 from tensorboardX import SummaryWriter
 
-from configs import PPO, Network, TrainConfig
 from train import checkpoint, loop, metrics
 from train.progress import progress
-
-CONFIG = TrainConfig(
-    task="probe",
-    num_envs=8,
-    rollout_steps=5,
-    steps=400,
-    network=Network(hidden=(16,)),
-    ppo=PPO(minibatches=2, epochs=1),
-)
 
 
 def learn(folder, **changes):
