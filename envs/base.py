@@ -39,16 +39,25 @@ class MjxEnv(Env):
     diverges. The physics then stays as it was before the step (at the settled start pose, if that
     was not finite either), the reward is 0 and `metrics["nan"]` is 1. Time limits are the caller's
     business; `episode_length` is the task's. `action_scale` is what a robot sets: the position
-    change of a unit action, in the units of `robot_state`.
+    change of a unit action, in the units of `robot_state`. `State.info` holds what the reward
+    remembers of the episode (`_remember`).
     """
 
     action_scale: float
+    pays_every_substep = False
 
-    def __init__(self, *, scene: str, substeps: int, episode_length: int):
-        """Load `assets/<scene>`; one action lasts `substeps` of its time steps."""
+    def __init__(self, *, scene: str, substeps: int, episode_length: int, reward_delay: int):
+        """Load `assets/<scene>`; one action lasts `substeps` of its time steps.
+
+        The reward sees the object where it was after the last multiple of `reward_delay` steps.
+        """
+        for name, value in (("episode_length", episode_length), ("reward_delay", reward_delay)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1.")
         self.mj_model = mujoco.MjModel.from_xml_path(str(_ASSETS / scene))
         self.episode_length = episode_length
         self._substeps = substeps
+        self._reward_delay = reward_delay
         settled = self._settle(self.mj_model)
         self._model = mjx.put_model(self.mj_model)
         self._home = mjx.put_data(self.mj_model, settled)
@@ -68,21 +77,40 @@ class MjxEnv(Env):
 
     @abc.abstractmethod
     def _command(self, data: mjx.Data, action: Float[Array, "act"]) -> mjx.Data:
-        """Hand the action to the robot's drives."""
+        """Hand the action to the robot's drives.
+
+        A mocap body jumps at once, `ctrl` moves there evenly over the sub-steps.
+        """
 
     @abc.abstractmethod
-    def _observe(self, data: mjx.Data) -> Float[Array, "obs"]:
+    def _observe(self, data: mjx.Data, memory: dict[str, Any]) -> Float[Array, "obs"]:
         """What the policy sees."""
 
     @abc.abstractmethod
-    def _remember(self, data: mjx.Data) -> dict[str, Array]:
-        """What the reward has to know of the episode's start; becomes `State.info`."""
+    def _points(self, data: mjx.Data) -> dict[str, Float[Array, "3"]]:
+        """Where things are that reward and success ask for, m; `object` is one of them."""
 
     @abc.abstractmethod
-    def _judge(
-        self, data: mjx.Data, memory: dict[str, Any]
-    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]], dict[str, Any]]:
-        """Reward, the metrics `success` (0 or 1) and `distance` (m), and what to remember on."""
+    def _remember(self, points: dict[str, Any]) -> dict[str, Array]:
+        """What the reward has to know of the episode's start."""
+
+    def _update(self, points: dict[str, Any], memory: dict[str, Any]) -> dict[str, Any]:
+        """What to remember after a step."""
+        del points
+        return memory
+
+    @abc.abstractmethod
+    def _reward(
+        self, points: dict[str, Any], memory: dict[str, Any]
+    ) -> dict[str, Float[Array, "*batch"]]:
+        """The named terms of the reward for the robot and the object being at `points`.
+
+        It is paid once per step or, where `pays_every_substep`, after each sub-step.
+        """
+
+    @abc.abstractmethod
+    def _outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+        """Success, and the distance (m) that the task is about."""
 
     @abc.abstractmethod
     def robot_state(self, state: State) -> tuple[Float[Array, "dof"], Float[Array, "dof"]]:
@@ -93,33 +121,39 @@ class MjxEnv(Env):
     def reset(self, rng: PRNGKeyArray) -> State:
         """A fresh draw of the episode's start; `reward` and `done` are 0."""
         data = self._locate(self._place(self._home, rng))
-        memory = self._remember(data)
-        _, metrics, _ = self._judge(data, memory)
+        memory = self._begin(data)
         zero = jnp.zeros(())
         return State(
             pipeline_state=data,
-            obs=self._observe(data),
+            obs=self._observe(data, memory),
             reward=zero,
             done=zero,
-            metrics=metrics | {"nan": zero},
+            metrics=self._metrics(self._points(data)) | {"nan": zero},
             info=memory,
         )
 
     def step(self, state: State, action: Float[Array, "act"]) -> State:
         """Apply `action` for `dt` seconds."""
         before: Any = state.pipeline_state
-        after = self._simulate(self._command(before, action))
+        after, path = self._simulate(before, self._command(before, action))
         sound = jnp.all(jnp.isfinite(action)) & _is_finite(after)
         last_sound = _choose(_is_finite(before), before, self._home)
         data = self._locate(_choose(sound, after, last_sound))
-        reward, metrics, memory = self._judge(data, state.info)
+        points = self._points(data)
+        memory = self._recall(before, state.info)
+        if self._reward_delay > 1:
+            step = jnp.round(data.time / self.dt)
+            refresh = step % self._reward_delay == 0
+            memory["delayed"] = jnp.where(refresh, points["object"], memory["delayed"])
+        reward = jnp.where(sound, self._pay(path, points, memory), 0)
         nan = 1 - sound.astype(reward.dtype)
+        memory = self._update(points, memory)
         return state.replace(  # pyright: ignore[reportAttributeAccessIssue] (flax adds it)
             pipeline_state=data,
-            obs=self._observe(data),
-            reward=jnp.where(sound, reward, 0),
+            obs=self._observe(data, memory),
+            reward=reward,
             done=nan,
-            metrics=state.metrics | metrics | {"nan": nan},
+            metrics=state.metrics | self._metrics(points) | {"nan": nan},
             info=state.info | memory,
         )
 
@@ -132,19 +166,58 @@ class MjxEnv(Env):
     def backend(self) -> str:
         return "mjx"
 
+    # Rewards.
+
+    def _begin(self, data: mjx.Data) -> dict[str, Any]:
+        points = self._points(data)
+        delayed = {"delayed": points["object"]} if self._reward_delay > 1 else {}
+        return self._remember(points) | delayed
+
+    def _recall(self, data: mjx.Data, info: dict[str, Any]) -> dict[str, Any]:
+        """The memory in `info`, made anew where an episode begins.
+
+        A wrapper that restarts episodes may bring back the physics and leave `info` as it is.
+        """
+        begins = data.time == 0
+        return {
+            name: jnp.where(begins, value, info[name]) for name, value in self._begin(data).items()
+        }
+
+    def _pay(
+        self, path: dict[str, Any], points: dict[str, Any], memory: dict[str, Any]
+    ) -> Float[Array, ""]:
+        if self.pays_every_substep:
+            points = {
+                name: jnp.concatenate([path[name][1:], last[None]]) for name, last in points.items()
+            }
+        if self._reward_delay > 1:
+            points = points | {
+                "object": jnp.broadcast_to(memory["delayed"], points["object"].shape)
+            }
+        return sum(self._reward(points, memory).values(), jnp.zeros(())).sum()
+
+    def _metrics(self, points: dict[str, Any]) -> dict[str, Float[Array, ""]]:
+        success, distance = self._outcome(points)
+        return {"success": success.astype(distance.dtype), "distance": distance}
+
     # Physics.
 
-    def _simulate(self, data: mjx.Data) -> mjx.Data:
-        def substep(dynamic, _):
-            stepped = step(inputs.replace(**dynamic))
-            return _fields(stepped, _DYNAMIC), None
+    def _simulate(self, before: mjx.Data, commanded: mjx.Data) -> tuple[mjx.Data, dict[str, Any]]:
+        """The physics one action later, and `_points` at the start of each sub-step."""
+
+        def substep(dynamic, progress):
+            ctrl = before.ctrl + progress * (commanded.ctrl - before.ctrl)
+            stepped = step(inputs.replace(**dynamic, ctrl=ctrl))
+            points = self._points(stepped) if self.pays_every_substep else {}
+            return _fields(stepped, _DYNAMIC), points
 
         step = materialize(lambda data: mjx.step(self._bare_model, data))
-        inputs = self._bare_home.replace(**_fields(data, _INPUT))
+        inputs = self._bare_home.replace(**_fields(commanded, _INPUT))
+        progress = jnp.arange(1, self._substeps + 1) / self._substeps
         # TF32, an accelerator's default for products, is too coarse for the constraint solver.
         with jax.default_matmul_precision("highest"):
-            dynamic, _ = jax.lax.scan(substep, _fields(data, _DYNAMIC), length=self._substeps)
-        return data.replace(**dynamic)
+            dynamic, path = jax.lax.scan(substep, _fields(before, _DYNAMIC), progress)
+        return commanded.replace(**dynamic), path
 
     def _locate(self, data: mjx.Data) -> mjx.Data:
         return materialize(lambda data: mjx.kinematics(self._model, data))(data)

@@ -63,9 +63,15 @@ class Push(Sawyer):
     puck's position (3) and its unit quaternion (4). A control step is 0.05 s.
     """
 
-    def __init__(self, *, episode_length: int = 150, action_scale: float = 0.01):
+    def __init__(
+        self, *, episode_length: int = 150, reward_delay: int = 1, action_scale: float = 0.01
+    ):
         super().__init__(
-            scene="push.xml", substeps=5, episode_length=episode_length, action_scale=action_scale
+            scene="push.xml",
+            substeps=5,
+            episode_length=episode_length,
+            reward_delay=reward_delay,
+            action_scale=action_scale,
         )
 
     def _place(self, data: mjx.Data, key: PRNGKeyArray) -> mjx.Data:
@@ -77,21 +83,18 @@ class Push(Sawyer):
             mocap_pos=data.mocap_pos.at[self._goal].set(goal),
         )
 
-    def _remember(self, data: mjx.Data) -> dict[str, Array]:
-        return {"start_distance": distance(**self._object_and_goal(data))}
+    def _remember(self, points: dict[str, Any]) -> dict[str, Array]:
+        start_distance = distance(object=points["object"], goal=points["goal"])
+        return {"start_distance": start_distance}
 
-    def _judge(
-        self, data: mjx.Data, memory: dict[str, Any]
-    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]], dict[str, Any]]:
-        places = self._object_and_goal(data)
-        terms = reward(
-            finger=data.site_xpos[self._finger],
-            start_distance=memory["start_distance"],
-            **places,
-        )
-        left = distance(**places)
-        metrics = {"success": success(**places).astype(left.dtype), "distance": left}
-        return terms["reach"] + terms["push"], metrics, memory
+    def _reward(
+        self, points: dict[str, Any], memory: dict[str, Any]
+    ) -> dict[str, Float[Array, "*batch"]]:
+        return reward(**points, start_distance=memory["start_distance"])
+
+    def _outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+        places = {"object": points["object"], "goal": points["goal"]}
+        return success(**places), distance(**places)
 
 
 def _draw_start(key: PRNGKeyArray) -> tuple[Float[Array, "2"], Float[Array, "2"]]:

@@ -35,9 +35,9 @@ class Sawyer(MjxEnv):
     `finger` and `object`.
     """
 
-    def __init__(self, *, scene: str, substeps: int, episode_length: int, action_scale: float):
+    def __init__(self, *, action_scale: float, **options: Any):
         """`action_scale`: metres the mocap body moves for an action of 1."""
-        super().__init__(scene=scene, substeps=substeps, episode_length=episode_length)
+        super().__init__(**options)
         self.action_scale = action_scale
         model = self.mj_model
         self._hand = model.body("hand").id
@@ -76,9 +76,13 @@ class Sawyer(MjxEnv):
         target = jnp.clip(target, np.array(_HAND_LOW), np.array(_HAND_HIGH))
         return data.replace(mocap_pos=data.mocap_pos.at[self._mocap].set(target))
 
-    def _observe(self, data: mjx.Data) -> Float[Array, "9"]:
-        places = self._object_and_goal(data)
-        return jnp.concatenate([data.xpos[self._hand], places["object"], places["goal"]])
+    def _observe(self, data: mjx.Data, memory: dict[str, Any]) -> Float[Array, "9"]:
+        points = self._points(data)
+        return jnp.concatenate([data.xpos[self._hand], points["object"], points["goal"]])
 
-    def _object_and_goal(self, data: mjx.Data) -> dict[str, Float[Array, "3"]]:
-        return {"object": data.site_xpos[self._object], "goal": data.mocap_pos[self._goal]}
+    def _points(self, data: mjx.Data) -> dict[str, Float[Array, "3"]]:
+        return {
+            "finger": data.site_xpos[self._finger],
+            "object": data.site_xpos[self._object],
+            "goal": data.mocap_pos[self._goal],
+        }

@@ -1,6 +1,12 @@
-"""One compiled environment for all tests of this folder; compiling is most of their time."""
+"""One compiled environment per task for all tests of this folder; compiling is most of their time.
 
+A test module says which task it is about: `TASK = "push"`.
+"""
+
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,33 +17,50 @@ import envs
 BATCH = 20
 
 
-@pytest.fixture(scope="session")
-def env():
-    return envs.make("push")
+class Compiled(NamedTuple):
+    """An environment, and its batched reset and step."""
+
+    env: Any
+    reset: Callable[..., Any]
+    step: Callable[..., Any]
+    start: Any
 
 
-@pytest.fixture(scope="session")
-def reset(env):
+@functools.cache
+def compiled(task: str) -> Compiled:
+    env = envs.make(task)
+    reset, step = jax.jit(jax.vmap(env.reset)), jax.jit(jax.vmap(env.step))
+    start = reset(jax.random.split(jax.random.key(0), BATCH))
+    return Compiled(env, reset, step, start)
+
+
+@pytest.fixture(scope="module")
+def env(request):
+    return compiled(request.module.TASK).env
+
+
+@pytest.fixture(scope="module")
+def reset(request):
     """Keys (BATCH,) -> batched `State`."""
-    return jax.jit(jax.vmap(env.reset))
+    return compiled(request.module.TASK).reset
 
 
-@pytest.fixture(scope="session")
-def step(env):
-    """Batched `State`, actions (BATCH, 3) -> batched `State`."""
-    return jax.jit(jax.vmap(env.step))
+@pytest.fixture(scope="module")
+def step(request):
+    """Batched `State`, actions (BATCH, A) -> batched `State`."""
+    return compiled(request.module.TASK).step
 
 
-@pytest.fixture(scope="session")
-def start(reset):
-    return reset(jax.random.split(jax.random.key(0), BATCH))
+@pytest.fixture(scope="module")
+def start(request):
+    return compiled(request.module.TASK).start
 
 
-@pytest.fixture(scope="session")
-def play(step):
+@pytest.fixture(scope="module")
+def play(step, env):
     """State, policy(state, time) -> final state, actions and observations (time, BATCH, ...)."""
 
-    def play(state, policy, steps=150):
+    def play(state, policy, steps=env.episode_length):
         actions, observations = [], []
         for time in range(steps):
             actions.append(policy(state, time))
@@ -48,10 +71,10 @@ def play(step):
     return play
 
 
-@pytest.fixture(scope="session")
-def released():
+@pytest.fixture(scope="module")
+def released(request):
     """Numbers recorded from the released environment (MuJoCo 3.17, float64)."""
-    return np.load(Path(__file__).parents[1] / "data" / "push.npz")
+    return np.load(Path(__file__).parents[1] / "data" / f"{request.module.TASK}.npz")
 
 
 @pytest.fixture

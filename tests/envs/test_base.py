@@ -8,6 +8,8 @@ from mujoco import mjx
 
 from .conftest import BATCH
 
+TASK = "push"
+
 
 def describe(tree):
     return [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(tree)]

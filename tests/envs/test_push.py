@@ -8,6 +8,8 @@ import envs
 
 from .conftest import BATCH
 
+TASK = "push"
+
 FREE_ROLLOUTS, CONTACT_ROLLOUTS = (0, 2, 4), (1, 3)
 
 

@@ -10,6 +10,8 @@ import envs
 
 from .conftest import BATCH
 
+TASK = "push"
+
 SAWYER = Path(envs.__file__).parent / "assets" / "sawyer.xml"
 
 
