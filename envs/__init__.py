@@ -20,21 +20,54 @@ from envs.xla_flags import repair_cpu_compiler
 if TYPE_CHECKING:
     from envs.base import MjxEnv
 
-TASKS = ("push",)
+TASKS = ("throw", "pick", "push", "soccer", "faucet")
 
 repair_cpu_compiler()
 
 
-def make(task: str, **overrides: Any) -> "MjxEnv":
+def make(task: str, *, impl: str = "jax", **overrides: Any) -> "MjxEnv":
     """Build the environment of `task`, one of `TASKS`.
 
-    `overrides` go to the task's constructor, for example `make("push", episode_length=50)`.
-    Raises `ValueError` for an unknown task.
+    `impl` names who computes the physics: `"jax"` runs on everything JAX runs on; `"warp"`, on CUDA
+    GPUs and (slowly) on the CPU, needs `warp-lang`. `overrides` go to the task's constructor, for
+    example `make("push", episode_length=50)`. Raises `ValueError` for an unknown task and for an
+    `impl` that is unknown or cannot be had here.
     """
     if task not in TASKS:
         nearest = max(TASKS, key=lambda name: difflib.SequenceMatcher(None, task, name).ratio())
         raise ValueError(f"There is no task {task!r}; did you mean {nearest!r}?")
-    return importlib.import_module(f"envs.{task}").make(**overrides)
+    if impl not in ("jax", "warp"):
+        raise ValueError(f"There is no impl {impl!r}; use 'jax' or 'warp'.")
+    if impl == "warp":
+        _require_warp()
+    env = importlib.import_module(f"envs.{task}").make(**overrides)
+    return env if impl == "jax" else env.on_warp()
+
+
+def _require_warp() -> None:
+    """Raises `ValueError` where MJX cannot step with Warp."""
+    import jax
+    from mujoco.mjx import warp
+
+    if not warp.WARP_INSTALLED:
+        raise ValueError(
+            "impl='warp' needs the package warp-lang, which is not installed or cannot be loaded; "
+            "run `pip install 'mujoco-mjx[warp]'` or use impl='jax'."
+        )
+    if jax.default_backend() != "cpu" and not _on_cuda():
+        kind = jax.devices()[0].device_kind
+        raise ValueError(
+            f"impl='warp' needs a CUDA GPU or the CPU, but JAX computes on {kind}; use impl='jax'."
+        )
+
+
+def _on_cuda() -> bool:
+    import jax
+
+    try:
+        return jax.devices()[0] in jax.devices("cuda")
+    except RuntimeError:
+        return False
 
 
 def __getattr__(name: str) -> Any:

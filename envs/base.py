@@ -1,15 +1,18 @@
 """One MJX environment: everything about the physics that no task wants to know."""
 
 import abc
+import copy
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import mujoco
+import numpy as np
 from brax.envs.base import Env, State
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from mujoco import mjx
+from mujoco.mjx import warp as mjx_warp
 
 from envs.fusion import materialize
 
@@ -19,6 +22,10 @@ _VISUAL_GROUP = 2
 # The fields of `mjx.Data` that carry physics from one step to the next, and those that drive it.
 _DYNAMIC = ("qpos", "qvel", "qacc_warmstart", "time")
 _INPUT = ("ctrl", "mocap_pos")
+
+# Warp's contacts lie in one buffer for the whole batch, which has room for those of this many
+# environments.
+_WARP_ENVS = 8192
 
 # MuJoCo's own bound (mjMAXVAL): a simulation with larger numbers has diverged.
 _MAX_VALUE = 1e10
@@ -38,18 +45,21 @@ class MjxEnv(Env):
     `State.done` is 1 only where the guard strikes: on a non-finite action, or where the physics
     diverges. The physics then stays as it was before the step (at the settled start pose, if that
     was not finite either), the reward is 0 and `metrics["nan"]` is 1. Time limits are the caller's
-    business; `episode_length` is the task's. `action_scale` is what a robot sets: the position
-    change of a unit action, in the units of `robot_state`. `State.info` holds what the reward
-    remembers of the episode (`_remember`).
+    business; `episode_length` is the task's. A robot sets `action_scale`, the position change of a
+    unit action in the units of `robot_state`, and `action_limit`: actions are clipped to plus and
+    minus that. `State.info` holds what the reward remembers of the episode (`_remember`).
     """
 
     action_scale: float
+    action_limit = 1.0
     pays_every_substep = False
+    first_refresh = 0
 
-    def __init__(self, *, scene: str, substeps: int, episode_length: int, reward_delay: int):
+    def __init__(self, *, scene: str, substeps: int, episode_length: int, reward_delay: int = 1):
         """Load `assets/<scene>`; one action lasts `substeps` of its time steps.
 
-        The reward sees the object where it was after the last multiple of `reward_delay` steps.
+        The reward sees the object only every `reward_delay` steps, as the release's ndp and
+        ppo-multi do: after step `first_refresh` and those that follow, before that at its start.
         """
         for name, value in (("episode_length", episode_length), ("reward_delay", reward_delay)):
             if value < 1:
@@ -59,11 +69,33 @@ class MjxEnv(Env):
         self._substeps = substeps
         self._reward_delay = reward_delay
         settled = self._settle(self.mj_model)
-        self._model = mjx.put_model(self.mj_model)
-        self._home = mjx.put_data(self.mj_model, settled)
-        bare = _without_visuals(_ASSETS / scene)
-        self._bare_model = mjx.put_model(bare)
-        self._bare_home = mjx.put_data(bare, mujoco.MjData(bare))
+        self._model = mjx.put_model(self.mj_model, impl="jax")
+        self._home = mjx.put_data(self.mj_model, settled, impl="jax")
+        self._bare = _without_visuals(_ASSETS / scene)
+        self._bare_model = mjx.put_model(self._bare, impl="jax")
+        self._bare_home = mjx.put_data(self._bare, mujoco.MjData(self._bare), impl="jax")
+
+    def on_warp(self) -> "MjxEnv":
+        """This environment with its physics stepped by MuJoCo Warp.
+
+        `pipeline_state` stays a `mjx.Data` of the JAX implementation: Warp's own keeps its contacts
+        in one buffer for the whole batch, so that it cannot be cut into environments.
+        """
+        env = copy.copy(self)
+        room: Any = self._bare_home._impl
+        model: Any = mjx.put_model(self._bare, impl="warp")
+        # A scene's few solver iterations are a choice, which Warp would print a warning about.
+        silent = ~mjx_warp.mjwp_types.OverflowType.ITERATIONS
+        quiet = {"opt._impl.warn_overflow": model.opt._impl.warn_overflow & silent}
+        env._bare_model = model.tree_replace(quiet)
+        env._bare_home = mjx.put_data(
+            self._bare,
+            mujoco.MjData(self._bare),
+            impl="warp",
+            naconmax=_WARP_ENVS * room.ncon,
+            njmax=room.nefc,
+        )
+        return env
 
     # What a robot and a task fill in.
 
@@ -143,7 +175,7 @@ class MjxEnv(Env):
         memory = self._recall(before, state.info)
         if self._reward_delay > 1:
             step = jnp.round(data.time / self.dt)
-            refresh = step % self._reward_delay == 0
+            refresh = (step - self.first_refresh) % self._reward_delay == 0
             memory["delayed"] = jnp.where(refresh, points["object"], memory["delayed"])
         reward = jnp.where(sound, self._pay(path, points, memory), 0)
         nan = 1 - sound.astype(reward.dtype)
@@ -211,7 +243,8 @@ class MjxEnv(Env):
             points = self._points(stepped) if self.pays_every_substep else {}
             return _fields(stepped, _DYNAMIC), points
 
-        step = materialize(lambda data: mjx.step(self._bare_model, data))
+        model = _with_mocap_bodies_placed(self._bare_model, commanded)
+        step = materialize(lambda data: mjx.step(model, data))
         inputs = self._bare_home.replace(**_fields(commanded, _INPUT))
         progress = jnp.arange(1, self._substeps + 1) / self._substeps
         # TF32, an accelerator's default for products, is too coarse for the constraint solver.
@@ -220,7 +253,8 @@ class MjxEnv(Env):
         return commanded.replace(**dynamic), path
 
     def _locate(self, data: mjx.Data) -> mjx.Data:
-        return materialize(lambda data: mjx.kinematics(self._model, data))(data)
+        model = _with_mocap_bodies_placed(self._model, data)
+        return materialize(lambda data: mjx.kinematics(model, data))(data)
 
 
 def _without_visuals(scene: Path) -> mujoco.MjModel:
@@ -230,6 +264,17 @@ def _without_visuals(scene: Path) -> mujoco.MjModel:
         if geom.group == _VISUAL_GROUP:
             spec.delete(geom)
     return spec.compile()
+
+
+def _with_mocap_bodies_placed(model: mjx.Model, data: mjx.Data) -> mjx.Model:
+    """`model` with its mocap bodies where `data` has them.
+
+    MJX in JAX moves a mocap body without the bodies that hang on it; they follow the model.
+    """
+    mocap = np.flatnonzero(model.body_mocapid >= 0)
+    if model.impl != mjx.Impl.JAX or not np.isin(model.body_parentid, mocap).any():
+        return model
+    return model.replace(body_pos=jnp.asarray(model.body_pos).at[mocap].set(data.mocap_pos))
 
 
 def _fields(data: mjx.Data, names: tuple[str, ...]) -> dict[str, Array]:

@@ -2,17 +2,13 @@
 
 from typing import Any, cast
 
-import jax
 import jax.numpy as jnp
 from brax.envs.base import State
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from mujoco import mjx
 
 from envs.sawyer import Sawyer
-
-_OBJECT_LOW, _OBJECT_HIGH = (-0.1, 0.6), (0.1, 0.7)
-_GOAL_LOW, _GOAL_HIGH = (-0.1, 0.8), (0.1, 0.9)
-_MIN_SEPARATION = 0.15
+from envs.tabletop import draw_start
 
 _REACHED = 0.05
 _SUCCESS = 0.07
@@ -63,19 +59,11 @@ class Push(Sawyer):
     puck's position (3) and its unit quaternion (4). A control step is 0.05 s.
     """
 
-    def __init__(
-        self, *, episode_length: int = 150, reward_delay: int = 1, action_scale: float = 0.01
-    ):
-        super().__init__(
-            scene="push.xml",
-            substeps=5,
-            episode_length=episode_length,
-            reward_delay=reward_delay,
-            action_scale=action_scale,
-        )
+    def __init__(self, *, action_scale: float = 0.01, **options: Any):
+        super().__init__(scene="push.xml", action_scale=action_scale, **options)
 
     def _place(self, data: mjx.Data, key: PRNGKeyArray) -> mjx.Data:
-        puck, goal = _draw_start(key)
+        puck, goal = draw_start(key)
         puck = data.qpos[-7:].at[:2].set(puck)
         goal = puck[:3].at[:2].set(goal)
         return data.replace(
@@ -95,22 +83,6 @@ class Push(Sawyer):
     def _outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         places = {"object": points["object"], "goal": points["goal"]}
         return success(**places), distance(**places)
-
-
-def _draw_start(key: PRNGKeyArray) -> tuple[Float[Array, "2"], Float[Array, "2"]]:
-    low, high = jnp.array([_OBJECT_LOW, _GOAL_LOW]), jnp.array([_OBJECT_HIGH, _GOAL_HIGH])
-
-    def draw(carry):
-        _, key = carry
-        key, now = jax.random.split(key)
-        return jax.random.uniform(now, (2, 2), minval=low, maxval=high), key
-
-    def too_close(carry):
-        (puck, goal), _ = carry
-        return jnp.linalg.norm(puck - goal) < _MIN_SEPARATION
-
-    (puck, goal), _ = jax.lax.while_loop(too_close, draw, draw((low, key)))
-    return puck, goal
 
 
 def scripted(state: State) -> Float[Array, "*batch 3"]:

@@ -1,4 +1,4 @@
-"""Sawyer: a seven-joint arm whose hand follows a mocap body."""
+"""Sawyer: a seven-joint arm whose hand follows a mocap body; its gripper is closed or moves."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from mujoco import mjx
 from envs.base import MjxEnv
 
 _ARM_JOINTS = 7
-_HAND_LOW, _HAND_HIGH = (-0.5, 0.4, 0.05), (0.5, 1.0, 0.5)
+_HAND_HIGH = (0.5, 1.0, 0.5)
 
 # Near rest with the hand at (0, 0.6, 0.2), where the scene has the mocap body.
 _ARM_HOME = (1.926, -0.517, -1.048, 1.640, 1.014, 1.085, 2.316)
-_SETTLING_STEPS = 250
+_SETTLING_TIME = 2.5
 
 
 class Sawyer(MjxEnv):
@@ -35,15 +35,21 @@ class Sawyer(MjxEnv):
     `finger` and `object`.
     """
 
-    def __init__(self, *, action_scale: float, **options: Any):
+    _hand_low = (-0.5, 0.4, 0.05)
+    _finger_sites: tuple[str, ...] = ("finger",)
+    _resting_ctrl: tuple[float, ...] = ()
+
+    first_refresh = 1
+
+    def __init__(self, *, action_scale: float, episode_length: int = 150, **options: Any):
         """`action_scale`: metres the mocap body moves for an action of 1."""
-        super().__init__(**options)
+        super().__init__(substeps=5, episode_length=episode_length, **options)
         self.action_scale = action_scale
         model = self.mj_model
         self._hand = model.body("hand").id
         self._mocap = model.body("mocap").mocapid.item()
         self._goal = model.body("goal").mocapid.item()
-        self._finger = model.site("finger").id
+        self._fingers = [model.site(name).id for name in self._finger_sites]
         self._object = model.site("object").id
 
     @property
@@ -65,15 +71,16 @@ class Sawyer(MjxEnv):
     def _settle(self, model: mujoco.MjModel) -> mujoco.MjData:
         data = mujoco.MjData(model)
         data.qpos[:_ARM_JOINTS] = _ARM_HOME
-        mujoco.mj_step(model, data, _SETTLING_STEPS)
+        data.ctrl[:] = self._resting_ctrl
+        mujoco.mj_step(model, data, round(_SETTLING_TIME / model.opt.timestep))
         rest = mujoco.MjData(model)
-        rest.qpos[:] = data.qpos
+        rest.qpos[:], rest.ctrl[:] = data.qpos, data.ctrl
         mujoco.mj_forward(model, rest)
         return rest
 
     def _command(self, data: mjx.Data, action: Float[Array, "3"]) -> mjx.Data:
         target = data.mocap_pos[self._mocap] + self.action_scale * jnp.clip(action, -1, 1)
-        target = jnp.clip(target, np.array(_HAND_LOW), np.array(_HAND_HIGH))
+        target = jnp.clip(target, np.array(self._hand_low), np.array(_HAND_HIGH))
         return data.replace(mocap_pos=data.mocap_pos.at[self._mocap].set(target))
 
     def _observe(self, data: mjx.Data, memory: dict[str, Any]) -> Float[Array, "9"]:
@@ -82,7 +89,32 @@ class Sawyer(MjxEnv):
 
     def _points(self, data: mjx.Data) -> dict[str, Float[Array, "3"]]:
         return {
-            "finger": data.site_xpos[self._finger],
+            "finger": data.site_xpos[np.array(self._fingers)].mean(axis=0),
             "object": data.site_xpos[self._object],
             "goal": data.mocap_pos[self._goal],
         }
+
+
+class GrippingSawyer(Sawyer):
+    """Sawyer with fingers that move.
+
+    Action (4,): the three components of `Sawyer`, and one for the gripper, clipped to [-1, 1]: 1
+    closes it, -1 opens it, in about a quarter of a second. The mocap body may go down to .04 m.
+
+    After the arm's joints, `qpos` holds how far the right finger (0 to .04 m) and the left one (0
+    to -.03 m) have closed. A scene names the fingers' tips `right_tip` and `left_tip` (sites); the
+    finger point lies in the middle.
+    """
+
+    _hand_low = (-0.5, 0.4, 0.04)
+    _finger_sites = ("right_tip", "left_tip")
+    _resting_ctrl = (-1.0, 1.0)
+
+    @property
+    def action_size(self) -> int:
+        return 4
+
+    def _command(self, data: mjx.Data, action: Float[Array, "4"]) -> mjx.Data:
+        closing = jnp.clip(action[3], -1, 1)
+        moved = super()._command(data, action[:3])
+        return moved.replace(ctrl=jnp.stack([closing, -closing]))

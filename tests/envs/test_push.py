@@ -52,6 +52,28 @@ def test_a_step_pays_what_the_reward_function_says(env, start, step):
     np.testing.assert_array_equal(after.metrics["success"], distance <= 0.07)
 
 
+def test_a_delayed_reward_sees_the_object_after_every_other_step():
+    """The release's phase: after the first step, and every `reward_delay` steps from there on."""
+    env = envs.make("push", reward_delay=2)
+    step = jax.jit(env.step)
+    state = env.reset(jax.random.key(0))
+    site = env.mj_model.site("finger").id
+    seen = state.obs[3:6]
+    for number in range(1, 5):
+        physics = state.pipeline_state
+        puck = jnp.array([0.03, -0.02]) * number
+        moved = physics.replace(qpos=physics.qpos.at[-7:-5].add(puck))
+        state = step(state.replace(pipeline_state=moved), jnp.zeros(3))
+        seen = state.obs[3:6] if number % 2 else seen
+        terms = envs.push.reward(
+            finger=state.pipeline_state.site_xpos[site],
+            object=seen,
+            goal=state.obs[6:],
+            start_distance=state.info["start_distance"],
+        )
+        np.testing.assert_allclose(state.reward, terms["reach"] + terms["push"], rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def draws(reset):
     """Observations (1000, 9) at the start of episodes."""
