@@ -2,28 +2,33 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
+from brax.envs.base import State
 from rich.console import Console
 from rich.table import Table
 
 import envs
 from envs.base import MjxEnv
+from envs.limits import largest_batch
 from ndp_jax import DMP, rollout
 
 REPEATS = 5
+EPISODES = 3
 PRIMITIVES = ((1024, 9, 6, 40), (100, 2, 30, 300))
 """Batch, D, N and steps of the robot tasks and of the digits."""
 
 
-def bench(task: str, *, num_envs: int, console: Console) -> None:
-    """Prints a table of the primitive's integration and one of the environment's steps."""
+def bench(tasks: Sequence[str], *, num_envs: int, console: Console) -> None:
+    """Prints a table of the primitive's integration and one of the environments' steps."""
     device = jax.devices()[0].device_kind
     console.print(f"{device}, {os.cpu_count()} CPU cores, jax {jax.__version__}")
+    began = time.perf_counter()
     primitives = Table("Primitive, forward + backward", "scan", "matrix")
     for batch, dims, n_basis, n_steps in PRIMITIVES:
         times = [
@@ -33,12 +38,29 @@ def bench(task: str, *, num_envs: int, console: Console) -> None:
         label = f"batch {batch}, D {dims}, N {n_basis}, {n_steps} steps"
         primitives.add_row(label, *(f"{1000 * t:.2f} ms" for t in times))
     console.print(primitives)
+    console.print(f"Measured in {time.perf_counter() - began:.0f} s")
 
-    env = envs.make(task)
-    environments = Table(f"Environment {task}", "control steps/s", "compilation")
-    speed, compilation = mjx_speed(env, num_envs)
-    environments.add_row(f"MJX, {num_envs} at once", f"{speed:,.0f}", f"{compilation:.0f} s")
-    environments.add_row("C MuJoCo, one thread", f"{c_speed(env):,.0f}", "none")
+    environments = Table(
+        "task",
+        "environments",
+        "MJX with resets",
+        "C, one thread",
+        "step compiles in",
+        title="Control steps/s under random actions",
+    )
+    for task in tasks:
+        began = time.perf_counter()
+        env = envs.make(task)
+        batch = min(num_envs, largest_batch(task) or num_envs)
+        speed, compilation, episode = mjx_speed(env, batch)
+        environments.add_row(
+            task,
+            f"{batch}",
+            f"{speed:,.0f}",
+            f"{c_speed(env, episode):,.0f}",
+            f"{compilation:.0f} s",
+        )
+        console.print(f"Measured {task} in {time.perf_counter() - began:.0f} s")
     console.print(environments)
 
 
@@ -71,38 +93,80 @@ def primitive_seconds(batch: int, dims: int, n_basis: int, n_steps: int, method:
     return seconds(lambda: gradient(arguments, cotangent))
 
 
-def mjx_speed(env: MjxEnv, num_envs: int) -> tuple[float, float]:
-    """Control steps per second of random episodes, reset included, and seconds to compile."""
+class Episode(NamedTuple):
+    """What one robot was told in an episode of L steps.
 
-    def episode(key: jax.Array) -> jax.Array:
-        reset_key, key = jax.random.split(key)
-        state = jax.vmap(env.reset)(jax.random.split(reset_key, num_envs))
+    Attributes:
+      qpos: at the start, (nq,).
+      ctrl: at the start and in each step, (L + 1, nu).
+      mocap_pos: at the start and in each step, (L + 1, nmocap, 3).
+    """
 
-        def step(state, key):
-            action = jax.random.uniform(key, (num_envs, env.action_size), minval=-1.0)
-            state = jax.vmap(env.step)(state, action)
-            return state, state.reward
+    qpos: np.ndarray
+    ctrl: np.ndarray
+    mocap_pos: np.ndarray
 
-        return jax.lax.scan(step, state, jax.random.split(key, env.episode_length))[1]
 
+def mjx_speed(env: MjxEnv, num_envs: int) -> tuple[float, float, Episode]:
+    """Speed of episodes of full-range random actions, resets included, and of compiling a step.
+
+    Returns:
+      Control steps per second (median of `EPISODES`), seconds to compile a step, and the last
+      episode of the first environment.
+    """
+
+    def start(key: jax.Array) -> State:
+        return jax.vmap(env.reset)(jax.random.split(key, num_envs))
+
+    def act(state: State, key: jax.Array) -> tuple[State, tuple[jax.Array, ...]]:
+        shape, limit = (num_envs, env.action_size), env.action_limit
+        action = jax.random.uniform(key, shape, minval=-limit, maxval=limit)
+        state = jax.vmap(env.step)(state, action)
+        return state, told(state)
+
+    def told(state: State) -> tuple[jax.Array, ...]:
+        physics: Any = state.pipeline_state
+        return physics.ctrl[0], physics.mocap_pos[0]
+
+    reset = jax.jit(start)
+    state = reset(jax.random.key(0))
     began = time.perf_counter()
-    compiled = jax.jit(episode).lower(jax.random.key(0)).compile()
+    step = jax.jit(act).lower(state, jax.random.key(0)).compile()
     compilation = time.perf_counter() - began
-    duration = seconds(lambda: compiled(jax.random.key(1)))
-    return num_envs * env.episode_length / duration, compilation
+
+    keys = list(jax.random.split(jax.random.key(1), env.episode_length))
+    jax.block_until_ready(step(state, keys[0]))
+    times, qpos, commands = [], np.empty(0), []
+    for episode in range(EPISODES):
+        began = time.perf_counter()
+        state = reset(jax.random.key(episode))
+        physics: Any = state.pipeline_state
+        qpos, commands = physics.qpos[0], [told(state)]
+        for key in keys:
+            state, command = step(state, key)
+            commands.append(command)
+        jax.block_until_ready(state)
+        times.append(time.perf_counter() - began)
+    ctrl, mocap_pos = (np.array(column) for column in zip(*commands, strict=True))
+    told_first = Episode(np.array(qpos), ctrl, mocap_pos)
+    return num_envs * env.episode_length / float(np.median(times)), compilation, told_first
 
 
-def c_speed(env: MjxEnv) -> float:
-    """Control steps per second of C MuJoCo on the same model, its control moved at random."""
+def c_speed(env: MjxEnv, episode: Episode) -> float:
+    """Control steps per second of C MuJoCo, told the same on the same model."""
     model = env.mj_model
     data = mujoco.MjData(model)
     substeps = round(env.dt / model.opt.timestep)
-    draws = np.random.default_rng(0).uniform(-1, 1, (env.episode_length, 3))
 
-    def episode() -> None:
+    def play() -> None:
         mujoco.mj_resetData(model, data)
-        for draw in draws:
-            data.mocap_pos[0] += env.action_scale * draw
-            mujoco.mj_step(model, data, substeps)
+        data.qpos[:] = episode.qpos
+        for before, ctrl, mocap_pos in zip(
+            episode.ctrl, episode.ctrl[1:], episode.mocap_pos[1:], strict=False
+        ):
+            data.mocap_pos[:] = mocap_pos
+            for substep in range(1, substeps + 1):
+                data.ctrl[:] = before + substep / substeps * (ctrl - before)
+                mujoco.mj_step(model, data)
 
-    return env.episode_length / seconds(episode)
+    return env.episode_length / seconds(play)

@@ -1,6 +1,7 @@
 """Refuses a configuration that cannot run, before anything is compiled."""
 
 from configs import TrainConfig
+from envs.limits import check_batch
 from train.agent import RobotEnv, chunk_of
 from train.errors import UserError
 
@@ -33,6 +34,10 @@ def check(config: TrainConfig, env: RobotEnv) -> None:
         raise UserError(f"--hidden is {config.network.hidden}; give one or more positive widths.")
     if not 0 <= config.seed < 2**32:
         raise UserError(f"--seed is {config.seed}; it must lie between 0 and 4294967295.")
+    try:
+        check_batch(config.task, config.num_envs)
+    except ValueError as problem:
+        raise UserError(str(problem)) from None
 
     chunk, rollout, episode = chunk_of(config), config.rollout_steps, env.episode_length
     if episode % chunk:

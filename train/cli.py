@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -14,6 +14,10 @@ from rich.console import Console
 from configs import PRESETS, TrainConfig
 from train import runtime
 from train.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    from envs.base import MjxEnv
+    from train.evaluate import Outcome
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +43,19 @@ class Evaluate:
 
 @dataclasses.dataclass(frozen=True)
 class Render:
-    """Film episodes of a trained policy into the run folder."""
+    """Film episodes of a trained policy, or of a task under a controller that nobody trained."""
 
-    run: tyro.conf.Positional[Path]
-    """Run folder."""
+    what: tyro.conf.Positional[str]
+    """Run folder or task name."""
+    controller: Literal["scripted", "random", "zero"] | None = None
+    """Who acts in a task; scripted if not given."""
     episodes: int = 4
     """Episodes to film, one after the other."""
+    seed: int | None = None
+    """Seed of the episodes; by default the run's, and 0 for a task."""
+    out: Path | None = None
+    """File to write: .mp4, .gif, or .png for moments of the first episode side by side; by default
+    video.mp4 in the run folder, or runs/TASK-CONTROLLER.mp4."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,16 +69,21 @@ class Plot:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
-    """Time the primitive and an environment, each next to a peer."""
+class Tasks:
+    """List the tasks."""
 
-    task: tyro.conf.Positional[str] = "push"
-    """Task name."""
-    num_envs: int = 128
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Time the primitive and the environments, each next to a peer."""
+
+    tasks: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Task names; all if none is given."""
+    num_envs: int = 256
     """Environments stepped in parallel."""
 
 
-Command = Train | Evaluate | Render | Plot | Bench
+Command = Train | Evaluate | Render | Plot | Tasks | Bench
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -82,6 +98,7 @@ def parse(arguments: Sequence[str]) -> Command:
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Render, tyro.conf.subcommand("render")]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
+        | Annotated[Tasks, tyro.conf.subcommand("tasks")]
         | Annotated[Bench, tyro.conf.subcommand("bench")],
         prog="ndp",
         description="Neural dynamic policies: training, evaluation, plots and videos.",
@@ -98,10 +115,10 @@ def parse(arguments: Sequence[str]) -> Command:
     return command
 
 
-def known_task(name: str) -> None:
+def known_task(name: str, *, or_else: str = "") -> None:
     if name not in PRESETS:
         nearest = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
-        raise UserError(f"There is no task '{name}'; did you mean '{nearest}'?")
+        raise UserError(f"There is no {or_else}task '{name}'; did you mean '{nearest}'?")
 
 
 def train(command: Train, console: Console) -> None:
@@ -139,20 +156,48 @@ def evaluate(command: Evaluate, console: Console) -> None:
 
 def render(command: Render, console: Console) -> None:
     """`ndp render`."""
-    from train import checkpoint, rollout
-    from train.evaluate import held_out_key, play
-    from train.render import NoRenderer, film
+    from train.render import FORMATS, NoRenderer, film
 
     positive("--episodes", command.episodes)
-    config, env, state = checkpoint.load_run(command.run)
-    key = held_out_key(config.seed)
-    outcome = play(env, config, state, key, episodes=command.episodes, choose=rollout.exploit)
-    path = command.run / "video.mp4"
+    if command.out and command.out.suffix not in FORMATS:
+        raise UserError(f"--out is {command.out}; it must end in {', '.join(FORMATS)}.")
+    folder = Path(command.what)
+    if command.controller or not folder.exists():
+        known_task(command.what, or_else="" if command.controller else "run folder or ")
+        env, outcome, path = controlled(command)
+    else:
+        env, outcome = learned(command)
+        path = folder / "video.mp4"
+    path = command.out or path
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         film(env, outcome, path, episodes=command.episodes)
     except NoRenderer as problem:
         raise UserError(f"No video: {problem}") from None
     console.print(f"Wrote {path}", soft_wrap=True)
+
+
+def learned(command: Render) -> "tuple[MjxEnv, Outcome]":
+    """Episodes of a run's policy."""
+    from train import checkpoint, rollout
+    from train.evaluate import held_out_key, play
+
+    config, env, state = checkpoint.load_run(Path(command.what))
+    key = held_out_key(config.seed if command.seed is None else command.seed)
+    return env, play(env, config, state, key, episodes=command.episodes, choose=rollout.exploit)
+
+
+def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Path]":
+    """Episodes of a task under a controller, and where their film goes."""
+    import envs
+    from train.controllers import make_controller, play
+    from train.evaluate import held_out_key
+
+    task, name = command.what, command.controller or "scripted"
+    env = envs.make(task)
+    control = make_controller(name, task, env)
+    outcome = play(env, control, held_out_key(command.seed or 0), episodes=command.episodes)
+    return env, outcome, Path("runs") / f"{task}-{name}.mp4"
 
 
 def plot(command: Plot, console: Console) -> None:
@@ -165,13 +210,25 @@ def plot(command: Plot, console: Console) -> None:
     console.print(f"Wrote {command.out}", soft_wrap=True)
 
 
+def tasks(command: Tasks, console: Console) -> None:
+    """`ndp tasks`."""
+    del command
+    from train.tasks import table
+
+    console.print(table())
+
+
 def bench(command: Bench, console: Console) -> None:
     """`ndp bench`."""
+    import jax
+
     from train import bench
 
-    known_task(command.task)
+    for task in command.tasks:
+        known_task(task)
     positive("--num-envs", command.num_envs)
-    bench.bench(command.task, num_envs=command.num_envs, console=console)
+    jax.config.update("jax_enable_compilation_cache", False)  # compiling is measured, too
+    bench.bench(command.tasks or tuple(PRESETS), num_envs=command.num_envs, console=console)
 
 
 def positive(flag: str, value: int) -> None:
@@ -179,7 +236,14 @@ def positive(flag: str, value: int) -> None:
         raise UserError(f"{flag} is {value}; it must be greater than 0.")
 
 
-ACTIONS = {Train: train, Evaluate: evaluate, Render: render, Plot: plot, Bench: bench}
+ACTIONS = {
+    Train: train,
+    Evaluate: evaluate,
+    Render: render,
+    Plot: plot,
+    Tasks: tasks,
+    Bench: bench,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

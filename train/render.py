@@ -1,56 +1,64 @@
-"""Video of evaluated episodes."""
+"""Videos and pictures of episodes."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import imageio
 import jax
-import mujoco
+import numpy as np
 
 from envs.base import MjxEnv
-from train.evaluate import Outcome
+from envs.camera import Camera, NoRenderer
+from train.evaluate import Outcome, Pose
 
-WIDTH, HEIGHT = 640, 480
+__all__ = ["FORMATS", "NoRenderer", "film"]
 
+FORMATS = (".mp4", ".gif", ".png")
 
-class NoRenderer(Exception):
-    """OpenGL cannot be had on this machine; says what to install."""
+# A GIF is made for web pages, a strip shows the first episode in a few moments side by side.
+GIF_FPS = 10
+GIF_SIZE = {"height": 240, "width": 320}
+STRIP_MOMENTS = 4
+STRIP_SIZE = {"height": 300, "width": 400}
 
 
 def film(env: MjxEnv, outcome: Outcome, path: Path, *, episodes: int = 4) -> None:
-    """Writes the first episodes of an outcome, one after the other, to an mp4 file.
+    """Writes the first episodes of an outcome to an mp4 or gif, or moments of the first to a png.
 
     Raises:
       NoRenderer: no OpenGL here.
     """
     poses = jax.device_get(outcome.poses)
     episodes = min(episodes, outcome.success.shape[0])
-    try:
-        renderer = mujoco.Renderer(env.mj_model, HEIGHT, WIDTH)
-    except Exception as error:  # the OpenGL loaders raise what they like
-        raise NoRenderer(
-            f"OpenGL is not available ({type(error).__name__}); "
-            "install libegl1 (or libosmesa6) and run `ndp render` on the run folder."
-        ) from error
     partial = path.with_suffix(".partial" + path.suffix)
-    data = mujoco.MjData(env.mj_model)
-    # ffmpeg runs in a child process, which uses nothing of JAX.
-    warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
-    try:
-        video: Any = imageio.get_writer(partial, "ffmpeg", fps=round(1 / env.dt))
-        with video:
-            for episode in range(episodes):
-                for qpos, position, quaternion in zip(
-                    poses.qpos[episode],
-                    poses.mocap_pos[episode],
-                    poses.mocap_quat[episode],
-                    strict=True,
-                ):
-                    data.qpos, data.mocap_pos, data.mocap_quat = qpos, position, quaternion
-                    mujoco.mj_fwdPosition(env.mj_model, data)
-                    renderer.update_scene(data, camera="main")
-                    video.append_data(renderer.render())
-    finally:
-        renderer.close()
+    length, fps = poses.qpos.shape[1], round(1 / env.dt)
+    if path.suffix == ".png":
+        moments = np.linspace(0, length - 1, STRIP_MOMENTS).round().astype(int)
+        with closing(Camera(env.mj_model, **STRIP_SIZE)) as camera:
+            strip = [camera.picture(frame) for frame in frames(poses, 1, moments)]
+        imageio.v3.imwrite(partial, np.concatenate(strip, axis=1))
+    elif path.suffix == ".gif":
+        every = max(1, round(fps / GIF_FPS))
+        moments = np.arange(0, length, every)
+        with closing(Camera(env.mj_model, **GIF_SIZE)) as camera:
+            pictures = [camera.picture(frame) for frame in frames(poses, episodes, moments)]
+        imageio.v3.imwrite(partial, pictures, duration=1000 * every * env.dt, loop=0)
+    else:
+        # ffmpeg runs in a child process, which uses nothing of JAX.
+        warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
+        with closing(Camera(env.mj_model)) as camera:
+            video: Any = imageio.get_writer(partial, "ffmpeg", fps=fps)
+            with video:
+                for frame in frames(poses, episodes, np.arange(length)):
+                    video.append_data(camera.picture(frame))
     partial.replace(path)
+
+
+def frames(poses: Pose, episodes: int, moments: np.ndarray) -> Iterator[Pose]:
+    """Single poses, at the given steps of one episode after the other."""
+    for episode in range(episodes):
+        for moment in moments:
+            yield jax.tree.map(lambda leaf, at=(episode, moment): leaf[at], poses)

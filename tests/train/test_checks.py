@@ -3,7 +3,9 @@ import dataclasses
 import probes
 import pytest
 
+import envs
 from configs import PPO, PRESETS, Network, Primitive
+from envs import limits
 from train.checks import check
 from train.errors import UserError
 
@@ -14,10 +16,23 @@ class Push(probes.Probe):
     length = 150
 
 
-def test_every_preset_passes():
-    for config in PRESETS.values():
-        for policy in ("ndp", "ppo-multi", "ppo"):
-            check(dataclasses.replace(config, policy=policy), Push())
+class Throw(Push):
+    """The same of throw and pick."""
+
+    length = 55
+
+
+@pytest.mark.parametrize("task", envs.TASKS)
+def test_every_preset_passes(task):
+    env = Throw() if task in ("throw", "pick") else Push()
+    for policy in ("ndp", "ppo-multi", "ppo"):
+        check(dataclasses.replace(PRESETS[task], policy=policy), env)
+
+
+def test_a_batch_that_may_hang_is_refused(monkeypatch):
+    monkeypatch.setattr(limits, "version", lambda package: "0.10.2")
+    with pytest.raises(UserError, match=r"256 environments of pick may hang .* at most 128"):
+        check(dataclasses.replace(PRESETS["pick"], num_envs=256), Throw())
 
 
 @pytest.mark.parametrize(

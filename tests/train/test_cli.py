@@ -1,12 +1,16 @@
 """The command line as a user meets it."""
 
 import json
+import re
 import subprocess
 import sys
 import time
 
 import pytest
 
+import envs
+from configs import PRESETS
+from train import controllers, render, tasks
 from train.cli import main, parse
 
 
@@ -43,7 +47,17 @@ def test_the_task_selects_the_preset_and_options_override_it():
         (["train", "push", "--minibatches", "7"], "--minibatches 7 does not divide the batch"),
         (["evaluate", "nowhere"], "nowhere is not a run folder: it has no config.json."),
         (["evaluate", "nowhere", "--episodes", "0"], "--episodes is 0"),
-        (["render", "nowhere"], "nowhere is not a run folder"),
+        (["render", "nowhere"], "There is no run folder or task 'nowhere'; did you mean"),
+        (["render", "."], "is not a run folder: it has no config.json."),
+        (
+            ["render", "pusk", "--controller", "zero"],
+            "There is no task 'pusk'; did you mean 'push'?",
+        ),
+        (["render", "push", "--controller", "zorro"], "invalid choice 'zorro'"),
+        (["render", "push", "--episodes", "0"], "--episodes is 0"),
+        (["render", "push", "--out", "film.avi"], "it must end in .mp4, .gif, .png."),
+        (["bench", "push", "sucker"], "There is no task 'sucker'; did you mean 'soccer'?"),
+        (["bench", "--num-envs", "0"], "--num-envs is 0"),
         (["plot", "nowhere"], "nowhere is not a run folder"),
         (["plot"], "Name at least one run folder to plot."),
     ],
@@ -61,6 +75,83 @@ def test_a_folder_in_use_is_left_alone(capsys, tmp_path):
     message = refuse(capsys, "train", "push", "--out", str(tmp_path))
     assert "is not empty; choose another --out." in message
     assert [file.name for file in tmp_path.iterdir()] == ["keep"]
+
+
+@pytest.mark.parametrize("task", envs.TASKS)
+def test_every_task_has_a_preset(task):
+    assert parse(["train", task]).config == PRESETS[task]
+    assert PRESETS[task].task == task
+
+
+def test_tasks_are_listed_with_what_their_modules_say(capsys, monkeypatch):
+    monkeypatch.setattr(envs, "TASKS", ("push",))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["tasks"]) == 0
+    row = [line for line in capsys.readouterr().out.splitlines() if "push" in line]
+    cells = ("push", "9", "3", "150 of 0.05 s", "slide a puck over the table to a goal")
+    assert re.split(r"\s{2,}", row[0].strip()) == [
+        *cells,
+        "the object lies within 7 cm of the goal",
+    ]
+
+
+@pytest.mark.parametrize("task", envs.TASKS)
+def test_every_task_has_a_preset(task):
+    assert parse(["train", task]).config == PRESETS[task]
+    assert PRESETS[task].task == task
+
+
+def test_tasks_are_listed_with_what_their_modules_say(capsys, monkeypatch):
+    monkeypatch.setattr(envs, "TASKS", ("push",))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["tasks"]) == 0
+    row = [line for line in capsys.readouterr().out.splitlines() if "push" in line]
+    assert [cell.strip() for cell in row[0].split("│")[1:-1]] == [
+        "push",
+        "slide a puck over the table to a goal",
+        "9",
+        "3",
+        "0.05 s",
+        "150 steps, 7.5 s",
+        "the object lies within 7 cm of the goal",
+    ]
+
+
+@pytest.mark.parametrize("task", envs.TASKS)
+def test_every_task_tells_what_it_is_and_when_it_is_solved(task):
+    module = getattr(envs, task)
+    sentence = tasks.first_sentence(module)
+    assert sentence.startswith(f"{task.capitalize()}: ")
+    assert tasks.first_sentence(module.success).startswith("Whether ")
+
+
+def test_a_folder_wins_over_the_task_of_its_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "push").mkdir()
+    assert "push is not a run folder" in refuse(capsys, "render", "push")
+
+
+def test_a_controller_is_filmed(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = object()
+    seen = []
+
+    def play(env, control, key, *, episodes):
+        seen.append((env.mj_model.nmocap, episodes))
+        return outcome
+
+    def film(env, filmed, path, *, episodes):
+        assert filmed is outcome
+        path.touch()
+
+    monkeypatch.setattr(controllers, "play", play)
+    monkeypatch.setattr(render, "film", film)
+    assert main(["render", "push", "--controller", "zero", "--episodes", "2"]) == 0
+    assert main(["render", "push"]) == 0
+    assert seen == [(2, 2), (2, 4)]
+    files = sorted(file.name for file in (tmp_path / "runs").iterdir())
+    assert files == ["push-scripted.mp4", "push-zero.mp4"]
+    assert "Wrote runs/push-zero.mp4" in capsys.readouterr().out
 
 
 def test_help_is_quick_and_names_every_setting():

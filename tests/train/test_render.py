@@ -1,5 +1,6 @@
 import subprocess
 
+import imageio
 import imageio_ffmpeg
 import jax.numpy as jnp
 import mujoco
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import envs
+from envs import camera
 from train import render
 from train.evaluate import Outcome, Pose
 
@@ -37,11 +39,27 @@ def test_a_film_shows_robot_puck_and_goal(still, tmp_path):
     raw = subprocess.run([*decoder, "-"], capture_output=True, check=True)
     assert f"{round(1 / env.dt)} fps" in raw.stderr.decode()
     frames = np.frombuffer(raw.stdout, np.uint8).astype(int)
-    frames = frames.reshape(6, render.HEIGHT, render.WIDTH, 3)
+    frames = frames.reshape(6, camera.HEIGHT, camera.WIDTH, 3)
     red, green, blue = np.moveaxis(frames[0], -1, 0)
     assert np.sum((blue > 100) & (blue > red + 60) & (blue > green + 15)) > 200
     assert np.sum((green > 60) & (green > red + 30) & (green > blue + 30)) > 500
     assert np.sum((red > 40) & (red > green + 30) & (red > blue + 30)) > 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("strip.png", (300, 1600, 3)), ("film.gif", (4, 240, 320, 3))]
+)
+def test_pictures_for_pages(still, tmp_path, name, shape):
+    """Of 2 episodes of 3 steps at 20 Hz, a GIF keeps every second picture."""
+    path = tmp_path / name
+    try:
+        render.film(*still, path)
+    except render.NoRenderer as problem:
+        pytest.skip(str(problem))
+    assert list(tmp_path.iterdir()) == [path]
+    pictures = imageio.v3.imread(path)
+    assert pictures.shape in (shape, (1, *shape[1:]))  # equal frames of a GIF become one
+    assert pictures.std() > 20
 
 
 def test_without_opengl_one_sentence_says_what_to_install(still, tmp_path, monkeypatch):

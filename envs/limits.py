@@ -1,0 +1,28 @@
+"""How many environments one program may step."""
+
+from importlib.metadata import version
+
+_JACO_TASKS = ("throw", "pick")
+_LARGEST_BATCH = 128
+
+
+def largest_batch(task: str) -> int | None:
+    """The largest safe number of environments of `task` in one program; None if any is.
+
+    On the CPU, jaxlib before 0.11 may wait for ever in a program with 256 Jaco scenes.
+    """
+    import jax
+
+    old = tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 11)
+    faulty = task in _JACO_TASKS and old and jax.default_backend() == "cpu"
+    return _LARGEST_BATCH if faulty else None
+
+
+def check_batch(task: str, num_envs: int) -> None:
+    """Raises `ValueError` where so many environments of `task` may hang."""
+    limit = largest_batch(task)
+    if limit and num_envs > limit:
+        raise ValueError(
+            f"{num_envs} environments of {task} may hang with jaxlib {version('jaxlib')} on the "
+            f"CPU; use at most {limit}, or Python 3.12 or newer, whose jaxlib does not."
+        )

@@ -1,0 +1,44 @@
+import re
+
+import mujoco
+import numpy as np
+import pytest
+from rich.console import Console
+
+import envs
+from train import bench
+
+
+@pytest.fixture(scope="module")
+def env():
+    return envs.make("push", episode_length=20)
+
+
+@pytest.fixture(scope="module")
+def measured(env):
+    return bench.mjx_speed(env, 3)
+
+
+def test_c_mujoco_is_told_what_mjx_was(env, measured):
+    """From the reset pose on, and within the range of a step."""
+    episode = measured[-1]
+    assert episode.ctrl.shape == (21, env.mj_model.nu)
+    mocap = env.mj_model.body("mocap").mocapid.item()
+    moves = np.diff(episode.mocap_pos[:, mocap], axis=0)
+    assert np.abs(moves).max() == pytest.approx(env.action_scale, rel=0.1)
+    data = mujoco.MjData(env.mj_model)
+    data.qpos[:], data.mocap_pos[:] = episode.qpos, episode.mocap_pos[0]
+    mujoco.mj_kinematics(env.mj_model, data)
+    np.testing.assert_allclose(data.body("hand").xpos, [0, 0.6, 0.2], atol=5e-4)
+
+
+def test_the_table_states_both_speeds_and_what_measuring_took(env, measured, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "PRIMITIVES", ((4, 2, 3, 5),))
+    monkeypatch.setattr(envs, "make", lambda task: env)
+    monkeypatch.setattr(bench, "mjx_speed", lambda env, num_envs: measured)
+    bench.bench(["push"], num_envs=3, console=Console(width=100, force_terminal=False))
+    shown = capsys.readouterr().out
+    row = re.search(r"│ push +│ 3 +│ ([\d,]+) +│ ([\d,]+) +│ \d+ s +│", shown)
+    assert row and all(int(cell.replace(",", "")) > 0 for cell in row.groups())
+    assert len(re.findall(r"Measured.* in \d+ s", shown)) == 2
+    assert "one thread" in shown
