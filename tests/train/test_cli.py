@@ -96,28 +96,6 @@ def test_tasks_are_listed_with_what_their_modules_say(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("task", envs.TASKS)
-def test_every_task_has_a_preset(task):
-    assert parse(["train", task]).config == PRESETS[task]
-    assert PRESETS[task].task == task
-
-
-def test_tasks_are_listed_with_what_their_modules_say(capsys, monkeypatch):
-    monkeypatch.setattr(envs, "TASKS", ("push",))
-    monkeypatch.setenv("COLUMNS", "200")
-    assert main(["tasks"]) == 0
-    row = [line for line in capsys.readouterr().out.splitlines() if "push" in line]
-    assert [cell.strip() for cell in row[0].split("│")[1:-1]] == [
-        "push",
-        "slide a puck over the table to a goal",
-        "9",
-        "3",
-        "0.05 s",
-        "150 steps, 7.5 s",
-        "the object lies within 7 cm of the goal",
-    ]
-
-
-@pytest.mark.parametrize("task", envs.TASKS)
 def test_every_task_tells_what_it_is_and_when_it_is_solved(task):
     module = getattr(envs, task)
     sentence = tasks.first_sentence(module)
