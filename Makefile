@@ -17,8 +17,8 @@ help: ## list the targets
 train: $(READY) ## train the NDP: make train TASK=push ARGS="--seed 1"
 	@$(BIN)/ndp train $(TASK) $(ARGS)
 
-test: $(READY) ## run the tests: make test ARGS="-n 4 -m slow tests/train"
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## run the tests: make test ARGS="-m slow tests/train"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY) ## ruff and pyright
 	@$(BIN)/ruff check
