@@ -156,5 +156,5 @@ def collect(
         return episodes, (transitions, records)
 
     episodes, (transitions, records) = jax.lax.scan(query, episodes, jax.random.split(key, queries))
-    records = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), records)
+    records = jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), records)
     return episodes, transitions, records

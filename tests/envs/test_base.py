@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
-from brax.envs.wrappers.training import wrap
 from mujoco import mjx
 
 from .conftest import BATCH
@@ -135,22 +134,3 @@ def test_survives_wild_play(start, play, rng):
     assert_finite(final)
     assert observations[..., 5].min() > 0
     assert observations[..., 5].max() < 0.1
-
-
-def test_works_inside_braxs_training_wrapper(env):
-    wrapped = wrap(env, episode_length=2)
-    first = jax.jit(wrapped.reset)(jax.random.split(jax.random.PRNGKey(0), BATCH))
-
-    @jax.jit
-    def three_steps(state):
-        def one(state, _):
-            state = wrapped.step(state, jnp.ones((BATCH, env.action_size)))
-            return state, state
-
-        return jax.lax.scan(one, state, length=3)[1]
-
-    states = three_steps(first)
-    np.testing.assert_array_equal(states.done[:, 0], [0, 1, 0])
-    np.testing.assert_array_equal(states.info["truncation"][:, 0], [0, 1, 0])
-    np.testing.assert_array_equal(states.obs[1], first.obs)
-    assert jnp.all(states.obs[2, :, 0] > first.obs[:, 0])

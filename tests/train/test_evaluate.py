@@ -1,8 +1,12 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
+import probes
 import pytest
 from scipy.stats import binomtest
 
+from ndp_jax.policies import PolicyOutput
+from train import rollout
 from train.evaluate import Outcome, Pose, summarize, wilson_interval
 
 
@@ -28,3 +32,27 @@ def test_a_summary_counts():
     assert summary["return"] == 2.5
     assert summary["distance"] == pytest.approx(0.15)
     assert summary["broken"] == 1
+
+
+def test_records_keep_their_shape_even_if_there_is_nothing_in_them():
+    """As the mocap bodies of a scene that has none."""
+    env = probes.ConstantReward()
+
+    def respond(inputs):
+        batch = inputs.observation.shape[0]
+        return PolicyOutput(
+            mean=jnp.zeros((batch, 2, env.action_size)),
+            log_std=jnp.zeros(env.action_size),
+            value=jnp.zeros((batch, 2)),
+        )
+
+    _, _, records = rollout.collect(
+        env,
+        respond,
+        rollout.exploit,
+        rollout.reset(env, jax.random.key(0), 3),
+        jax.random.key(1),
+        queries=2,
+        record=lambda state: (state.obs, jnp.zeros((3, 0, 4))),
+    )
+    assert [record.shape for record in records] == [(4, 3, *records[0].shape[2:]), (4, 3, 0, 4)]
