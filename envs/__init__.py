@@ -29,8 +29,9 @@ def make(task: str, *, impl: str = "jax", **overrides: Any) -> "MjxEnv":
     """Build the environment of `task`, one of `TASKS`.
 
     `impl` names who computes the physics: `"jax"` runs on everything JAX runs on; `"warp"`, on CUDA
-    GPUs and (slowly) on the CPU, needs `warp-lang`. `overrides` go to the task's constructor, for
-    example `make("push", episode_length=50)`. Raises `ValueError` for an unknown task and for an
+    GPUs and (slowly) on the CPU, needs `warp-lang`. `overrides` go to the task's constructor:
+    `episode_length` (steps), `action_scale` (m or rad per unit of action) and `reward_delay` (the
+    reward sees the object only every so many steps). Raises `ValueError` for an unknown task and for an
     `impl` that is unknown or cannot be had here.
     """
     if task not in TASKS:
