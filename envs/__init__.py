@@ -31,8 +31,9 @@ def make(task: str, *, impl: str = "jax", **overrides: Any) -> "MjxEnv":
     `impl` names who computes the physics: `"jax"` runs on everything JAX runs on; `"warp"`, on CUDA
     GPUs and (slowly) on the CPU, needs `warp-lang`. `overrides` go to the task's constructor:
     `episode_length` (steps), `action_scale` (m or rad per unit of action) and `reward_delay` (the
-    reward sees the object only every so many steps). Raises `ValueError` for an unknown task and for an
-    `impl` that is unknown or cannot be had here.
+    reward sees the object only every so many steps).
+
+    Raises `ValueError` for an unknown task and for an `impl` that is unknown or cannot be had here.
     """
     if task not in TASKS:
         nearest = max(TASKS, key=lambda name: difflib.SequenceMatcher(None, task, name).ratio())
