@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -75,6 +76,14 @@ def play(step, env):
 def released(request):
     """Numbers recorded from the released environment (MuJoCo 3.17, float64)."""
     return np.load(Path(__file__).parents[1] / "data" / f"{request.module.TASK}.npz")
+
+
+@pytest.fixture
+def table(released):
+    """300 states judged by the release, in float64."""
+    with jax.enable_x64(True):
+        names = [name for name in released.files if name.startswith("table/")]
+        yield {name.removeprefix("table/"): jnp.asarray(released[name]) for name in names}
 
 
 @pytest.fixture

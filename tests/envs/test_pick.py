@@ -11,14 +11,6 @@ from .test_jaco import in_c
 TASK = "pick"
 
 
-@pytest.fixture
-def table(released):
-    """300 states judged by the release, in float64."""
-    with jax.enable_x64(True):
-        names = ("finger", "object", "reward", "success", "distance")
-        yield {name: jnp.asarray(released[f"table/{name}"]) for name in names}
-
-
 def test_distance_success_and_reward_are_the_releases(table):
     points = {"finger": table["finger"], "object": table["object"]}
     np.testing.assert_allclose(envs.pick.distance(**points), table["distance"], rtol=1e-5)

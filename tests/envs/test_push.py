@@ -13,14 +13,6 @@ TASK = "push"
 FREE_ROLLOUTS, CONTACT_ROLLOUTS = (0, 2, 4), (1, 3)
 
 
-@pytest.fixture
-def table(released):
-    """300 states judged by the release, in float64."""
-    with jax.enable_x64(True):
-        names = ("finger", "object", "goal", "start_distance", "reward", "success", "distance")
-        yield {name: jnp.asarray(released[f"table/{name}"]) for name in names}
-
-
 def test_distance_is_the_releases(table):
     actual = envs.push.distance(object=table["object"], goal=table["goal"])
     np.testing.assert_allclose(actual, table["distance"], rtol=1e-5)

@@ -22,14 +22,6 @@ SCENE = Path(envs.__file__).parent / "assets" / "soccer.xml"
 FREE_HAND, FREE_BALL = (45, 38, 33, 43, 50), (10, 16, 50, 9, 50)
 
 
-@pytest.fixture
-def table(released):
-    """300 states judged by the release, in float64."""
-    with jax.enable_x64(True):
-        names = [name for name in released.files if name.startswith("table/")]
-        yield {name.removeprefix("table/"): jnp.asarray(released[name]) for name in names}
-
-
 def test_distance_is_the_releases(table):
     actual = envs.soccer.distance(object=table["object"], goal=table["goal"])
     np.testing.assert_allclose(actual, table["distance"], rtol=1e-5)

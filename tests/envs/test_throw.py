@@ -12,14 +12,6 @@ TASK = "throw"
 GOAL = (1.53125, 0, 0.04175)
 
 
-@pytest.fixture
-def table(released):
-    """300 states judged by the release, in float64."""
-    with jax.enable_x64(True):
-        names = ("object", "goal", "start_distance", "reward", "distance")
-        yield {name: jnp.asarray(released[f"table/{name}"]) for name in names}
-
-
 def test_distance_and_reward_are_the_releases(table):
     points = {"object": table["object"], "goal": table["goal"]}
     np.testing.assert_allclose(envs.throw.distance(**points), table["distance"], rtol=1e-5)
