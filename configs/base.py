@@ -62,6 +62,8 @@ class PPO:
     """Passes over each batch."""
     minibatches: int = 32
     """Gradient steps per pass; divides (queries per rollout) x (environments)."""
+    max_skipped: int = 320
+    """Training stops after this many minibatches in a row whose loss or gradient is not finite."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class TrainConfig:
     """Seed of every random number in the run."""
     steps: int = 1_500_000
     """Environment steps; rounded down to whole updates."""
+    episode_length: int = 150
+    """Environment steps per episode."""
     num_envs: int = 64
     """Environments stepped in parallel."""
     rollout_steps: int = 150
@@ -84,6 +88,28 @@ class TrainConfig:
     """Environment steps per policy query (T) of ndp and ppo-multi; divides rollout_steps."""
     eval_episodes: int = 256
     """Deterministic episodes evaluated after the last update."""
+    eval_every: int = 20
+    """Updates between evaluations while training, one episode per environment with the action
+    means and one exploring; 0 for none."""
+    checkpoint_seconds: float = 120.0
+    """Wall time between checkpoints, in s; the best evaluation so far is saved at once."""
+    keep_checkpoints: int = 2
+    """Latest checkpoints to keep, beside the one of the best evaluation."""
     primitive: Primitive = field(default_factory=Primitive)
     network: Network = field(default_factory=Network)
     ppo: PPO = field(default_factory=PPO)
+
+    @property
+    def steps_per_query(self) -> int:
+        """T: ppo asks its network at every step."""
+        return 1 if self.policy == "ppo" else self.chunk
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps, over all environments."""
+        return self.num_envs * self.rollout_steps
+
+    @property
+    def updates(self) -> int:
+        """Of the whole run."""
+        return self.steps // self.steps_per_update

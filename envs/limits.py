@@ -11,11 +11,12 @@ def largest_batch(task: str) -> int | None:
 
     On the CPU, jaxlib before 0.11 may wait for ever in a program with 256 Jaco scenes.
     """
+    old = tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 11)
+    if task not in _JACO_TASKS or not old:
+        return None
     import jax
 
-    old = tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 11)
-    faulty = task in _JACO_TASKS and old and jax.default_backend() == "cpu"
-    return _LARGEST_BATCH if faulty else None
+    return _LARGEST_BATCH if jax.default_backend() == "cpu" else None
 
 
 def check_batch(task: str, num_envs: int) -> None:

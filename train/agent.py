@@ -66,18 +66,12 @@ def hyperparameters(config: TrainConfig) -> Hyperparameters:
         for name in Hyperparameters.__dataclass_fields__
         if hasattr(section, name)
     }
-    total_updates = config.steps // (config.num_envs * config.rollout_steps)
-    return Hyperparameters(**numbers, total_updates=jnp.asarray(total_updates, jnp.int32))
-
-
-def chunk_of(config: TrainConfig) -> int:
-    """T: ppo queries its network at every step."""
-    return 1 if config.policy == "ppo" else config.chunk
+    return Hyperparameters(**numbers, total_updates=jnp.asarray(config.updates, jnp.int32))
 
 
 def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> Policy:
     """The policy of a configuration, sized for an environment."""
-    chunk = chunk_of(config)
+    chunk = config.steps_per_query
     if config.policy == "ndp":
         primitive = config.primitive
         head = PrimitiveHead(

@@ -93,7 +93,7 @@ def load_run(folder: Path) -> tuple[TrainConfig, MjxEnv, TrainState]:
       UserError: as `run.load_config` and `restore_latest`.
     """
     config = run.load_config(folder)
-    env = envs.make(config.task)
+    env = envs.make(config.task, episode_length=config.episode_length)
     learner = make_learner(env, config)
     template = jax.eval_shape(learner.init, jax.random.key(config.seed), hyperparameters(config))
     return config, env, restore_latest(folder, template, config=config)

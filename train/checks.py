@@ -1,16 +1,23 @@
-"""Refuses a configuration that cannot run, before anything is compiled."""
+"""Refuses a configuration that cannot run, before anything heavy is imported."""
+
+import dataclasses
 
 from configs import TrainConfig
 from envs.limits import check_batch
-from train.agent import RobotEnv, chunk_of
 from train.errors import UserError
 
-POSITIVE = {
-    "": ("steps", "num_envs", "rollout_steps", "chunk", "eval_episodes"),
-    "primitive": ("n_basis", "substeps", "alpha", "alpha_x", "goal_scale", "weight_scale"),
-    "ppo": ("learning_rate", "clip", "max_kl", "max_grad_norm", "epochs", "minibatches"),
-}
+POSITIVE = (
+    *("steps", "episode_length", "num_envs", "rollout_steps", "chunk", "eval_episodes"),
+    *("checkpoint_seconds", "keep_checkpoints"),
+    *("n_basis", "substeps", "alpha", "alpha_x", "goal_scale", "weight_scale"),
+    *("learning_rate", "clip", "max_kl", "max_grad_norm", "epochs", "minibatches", "max_skipped"),
+)
+NOT_NEGATIVE = ("eval_every", "entropy_coefficient", "value_coefficient")
 UNIT_INTERVAL = ("gamma", "gae_lambda")
+
+LARGEST_FLOAT = 3e38  # of float32
+LARGEST_LOG_STD = 10.0
+LARGEST_INT = 2**31 - 1
 
 
 def flag(name: str) -> str:
@@ -18,28 +25,67 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def check(config: TrainConfig, env: RobotEnv) -> None:
+def settings(config: object) -> dict[str, object]:
+    """All settings of a configuration by name; the sections share one name space."""
+    flat = {}
+    for field in dataclasses.fields(config):  # pyright: ignore[reportArgumentType]
+        value = getattr(config, field.name)
+        flat |= settings(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return flat
+
+
+def check(config: TrainConfig) -> None:
     """Raises `UserError` for the first setting that cannot work."""
-    for section, names in POSITIVE.items():
-        owner = getattr(config, section) if section else config
-        for name in names:
-            value = getattr(owner, name)
-            if not value > 0:
-                raise UserError(f"{flag(name)} is {value}; it must be greater than 0.")
-    for name in UNIT_INTERVAL:
-        value = getattr(config.ppo, name)
-        if not 0 <= value <= 1:
-            raise UserError(f"{flag(name)} is {value}; it must lie between 0 and 1.")
-    if not config.network.hidden or min(config.network.hidden) < 1:
-        raise UserError(f"--hidden is {config.network.hidden}; give one or more positive widths.")
-    if not 0 <= config.seed < 2**32:
-        raise UserError(f"--seed is {config.seed}; it must lie between 0 and 4294967295.")
+    check_values(settings(config))
+    check_primitive(config)
+    check_divisions(config)
     try:
         check_batch(config.task, config.num_envs)
     except ValueError as problem:
-        raise UserError(str(problem)) from None
+        raise UserError(f"--num-envs: {problem}") from None
 
-    chunk, rollout, episode = chunk_of(config), config.rollout_steps, env.episode_length
+
+def check_values(values: dict) -> None:
+    """Each setting for itself."""
+    for name, value in values.items():
+        if isinstance(value, float) and not abs(value) < LARGEST_FLOAT:
+            raise UserError(f"{flag(name)} is {value}; it must be a finite number.")
+        if name in POSITIVE and not value > 0:
+            raise UserError(f"{flag(name)} is {value}; it must be greater than 0.")
+        if name in NOT_NEGATIVE and value < 0:
+            raise UserError(f"{flag(name)} is {value}; it must not be negative.")
+        if name in UNIT_INTERVAL and not 0 <= value <= 1:
+            raise UserError(f"{flag(name)} is {value}; it must lie between 0 and 1.")
+    if not values["hidden"] or min(values["hidden"]) < 1:
+        raise UserError(f"--hidden is {values['hidden']}; give one or more positive widths.")
+    if not 0 <= values["seed"] < 2**32:
+        raise UserError(f"--seed is {values['seed']}; it must lie between 0 and 4294967295.")
+    if abs(values["initial_log_std"]) > LARGEST_LOG_STD:
+        raise UserError(
+            f"--initial-log-std is {values['initial_log_std']}; it must lie between -10 and 10."
+        )
+
+
+def check_primitive(config: TrainConfig) -> None:
+    """That the primitive's Euler integration converges; other policies have none."""
+    if config.policy != "ndp":
+        return
+    primitive, steps = config.primitive, config.chunk * config.primitive.substeps
+    if primitive.alpha >= 4 * steps:
+        raise UserError(
+            f"--alpha is {primitive.alpha}, with which {steps} integration steps (--chunk times "
+            f"--substeps) diverge; give less than {4 * steps} or more --substeps."
+        )
+    if primitive.alpha_x > steps:
+        raise UserError(
+            f"--alpha-x is {primitive.alpha_x}, with which {steps} integration steps (--chunk "
+            f"times --substeps) make the phase negative; give at most {steps} or more --substeps."
+        )
+
+
+def check_divisions(config: TrainConfig) -> None:
+    """That episodes, rollouts, chunks and minibatches fit into each other."""
+    chunk, rollout, episode = config.steps_per_query, config.rollout_steps, config.episode_length
     if episode % chunk:
         raise UserError(
             f"--chunk {chunk} does not divide the {episode}-step episode of {config.task}; "
@@ -62,12 +108,19 @@ def check(config: TrainConfig, env: RobotEnv) -> None:
             f"({rollout // chunk} per rollout x {config.num_envs} environments); "
             f"use one of {divisors(batch, up_to=64)}."
         )
-    update = rollout * config.num_envs
-    if config.steps < 2 * update:
+    if batch * chunk < 2:
         raise UserError(
-            f"--steps {config.steps} is less than two updates of {update} environment steps "
-            "(the first gathers observation statistics); raise it or lower --num-envs."
+            f"--num-envs {config.num_envs} and --rollout-steps {rollout} make a batch of one "
+            "step, whose advantage cannot be standardised; raise either."
         )
+    if config.updates < 2:
+        raise UserError(
+            f"--steps {config.steps} is less than two updates of {config.steps_per_update} "
+            "environment steps (the first gathers observation statistics); raise it or lower "
+            "--num-envs."
+        )
+    if config.updates > LARGEST_INT:
+        raise UserError(f"--steps {config.steps} is more than {LARGEST_INT} updates; lower it.")
 
 
 def divisors(number: int, *, up_to: int) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from configs import PRESETS, TrainConfig
 from train import runtime
+from train.checks import check
 from train.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def parse(arguments: Sequence[str]) -> Command:
     )
     if isinstance(command, Train):
         known_task(command.config.task)
+        check(command.config)
     return command
 
 
@@ -137,15 +139,13 @@ def train(command: Train, console: Console) -> None:
 
 def evaluate(command: Evaluate, console: Console) -> None:
     """`ndp evaluate`."""
-    from train import checkpoint, rollout, run
-    from train.evaluate import held_out_key, play, sentence, summarize
+    from train import checkpoint, run
+    from train.evaluate import held_out_key, make_player, sentence, summarize
 
     positive("--episodes", command.episodes)
     config, env, state = checkpoint.load_run(command.run)
-    choose = rollout.explore if command.stochastic else rollout.exploit
-    key = held_out_key(config.seed)
-    outcome = play(env, config, state, key, episodes=command.episodes, choose=choose)
-    summary = summarize(outcome)
+    play, key = make_player(env, config), held_out_key(config.seed)
+    summary = summarize(play(state, key, episodes=command.episodes, stochastic=command.stochastic))
     if command.stochastic:
         run.write_json(command.run / "evaluation-stochastic.json", summary)
         console.print(f"Stochastic {sentence(summary)}", soft_wrap=True)
@@ -179,12 +179,12 @@ def render(command: Render, console: Console) -> None:
 
 def learned(command: Render) -> "tuple[MjxEnv, Outcome]":
     """Episodes of a run's policy."""
-    from train import checkpoint, rollout
-    from train.evaluate import held_out_key, play
+    from train import checkpoint
+    from train.evaluate import held_out_key, make_player
 
     config, env, state = checkpoint.load_run(Path(command.what))
     key = held_out_key(config.seed if command.seed is None else command.seed)
-    return env, play(env, config, state, key, episodes=command.episodes, choose=rollout.exploit)
+    return env, make_player(env, config)(state, key, episodes=command.episodes)
 
 
 def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Path]":

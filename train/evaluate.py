@@ -1,7 +1,7 @@
 """Evaluation: whole episodes on held-out resets, nothing learned."""
 
 import math
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,10 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from configs import TrainConfig
-from envs.base import MjxEnv
 from ndp_jax.normalize import RunningStats
+from ndp_jax.policies import PolicyOutput
 from train import rollout
-from train.agent import Hyperparameters, chunk_of, make_policy, responder
+from train.agent import Hyperparameters, Inputs, RobotEnv, make_policy, responder
 from train.ppo import TrainState
 
 
@@ -26,73 +26,100 @@ class Pose(struct.PyTreeNode):
 
 
 class Outcome(struct.PyTreeNode):
-    """How N episodes of L steps went.
+    """How N episodes of L steps, with Q queries each, went.
 
     Attributes:
       success: after the last step, (N,).
       returns: undiscounted, (N,).
       distance: after the last step, m, (N,).
       broken: ended by a non-finite value, (N,).
-      poses: after every step, leaves (N, L, ...); None if not recorded.
+      poses: after every step, leaves (N, L, ...); None where there is nothing to draw.
+      inputs: of the policy at each query, leaves (N, Q, ...); None if no policy played.
     """
 
     success: Float[Array, " N"]
     returns: Float[Array, " N"]
     distance: Float[Array, " N"]
     broken: Bool[Array, " N"]
-    poses: Pose
+    poses: Pose | None
+    inputs: Inputs | None = None
 
 
-def play(
-    env: MjxEnv,
-    config: TrainConfig,
-    state: TrainState,
-    key: PRNGKeyArray,
-    *,
-    episodes: int,
-    choose: rollout.Choose,
-) -> Outcome:
-    """Plays episodes with a trained policy.
+@runtime_checkable
+class Play(Protocol):
+    """Plays `episodes` episodes with the policy of a state; the same key gives the same resets."""
 
-    It runs `config.num_envs` at a time, so that one compiled program serves any number of episodes.
+    def __call__(
+        self, state: TrainState, key: PRNGKeyArray, *, episodes: int, stochastic: bool = False
+    ) -> Outcome: ...
+
+
+def make_player(env: RobotEnv, config: TrainConfig) -> Play:
+    """The evaluation of a configuration's policies, with action means or exploring.
+
+    It runs `config.num_envs` episodes at a time, so that one compiled program serves any number of
+    them, and episode i of a key is the same however many are played.
     """
 
     @jax.jit
     def batch(
-        params: PyTree, observation: RunningStats, hyper: Hyperparameters, key: PRNGKeyArray
+        params: PyTree,
+        observation: RunningStats,
+        hyper: Hyperparameters,
+        key: PRNGKeyArray,
+        stochastic: Bool[Array, ""],
     ) -> Outcome:
+        def choose(key: PRNGKeyArray, output: PolicyOutput) -> Float[Array, "E T A"]:
+            return jnp.where(stochastic, rollout.explore(key, output), output.mean)
+
         reset_key, key = jax.random.split(key)
-        final, _, poses = rollout.collect(
+        final, transitions, poses = rollout.collect(
             env,
             responder(make_policy(env, config, hyper), params, observation),
             choose,
             rollout.reset(env, reset_key, config.num_envs),
             key,
-            queries=env.episode_length // chunk_of(config),
+            queries=env.episode_length // config.steps_per_query,
             record=pose,
         )
+        poses, inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (poses, transitions.inputs))
         return Outcome(
             success=final.success,
             returns=final.returns,
             distance=final.distance,
             broken=final.broken,
-            poses=jax.tree.map(lambda x: x.swapaxes(0, 1), poses),
+            poses=poses,
+            inputs=inputs,
         )
 
-    keys = jax.random.split(key, -(-episodes // config.num_envs))
-    batches = [batch(state.params, state.observation, state.hyper, key) for key in keys]
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:episodes], *batches)
+    def play(
+        state: TrainState, key: PRNGKeyArray, *, episodes: int, stochastic: bool = False
+    ) -> Outcome:
+        learned = state.params, state.observation, state.hyper
+        keys = [jax.random.fold_in(key, i) for i in range(-(-episodes // config.num_envs))]
+        batches = [batch(*learned, key, jnp.asarray(stochastic)) for key in keys]
+        return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:episodes], *batches)
+
+    return play
 
 
-def pose(state: State) -> Pose:
-    """What a batch of states looks like."""
+def pose(state: State) -> Pose | None:
+    """What a batch of states looks like; None where there is no physics."""
     data: Any = state.pipeline_state
+    if data is None:
+        return None
     return Pose(qpos=data.qpos, mocap_pos=data.mocap_pos, mocap_quat=data.mocap_quat)
 
 
 def held_out_key(seed: int) -> PRNGKeyArray:
-    """A key that training with the same seed never uses."""
+    """Key of the episodes a policy is judged by; training with the same seed never uses it."""
     return jax.random.fold_in(jax.random.key(seed), 2**31)
+
+
+def validation_key(seed: int) -> PRNGKeyArray:
+    """Key of the episodes that choose the best checkpoint, so that they are not those it is judged
+    by."""
+    return jax.random.fold_in(jax.random.key(seed), 2**31 + 1)
 
 
 def summarize(outcome: Outcome) -> dict[str, float]:

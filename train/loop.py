@@ -14,13 +14,11 @@ from configs import TrainConfig
 from envs.base import MjxEnv
 from train import checkpoint, plots, render, run
 from train.agent import RobotEnv, hyperparameters
-from train.checks import check
 from train.errors import Interrupted
-from train.evaluate import held_out_key, play, sentence, summarize
+from train.evaluate import held_out_key, make_player, sentence, summarize
 from train.metrics import open_log
 from train.ppo import TrainState, make_learner
 from train.progress import progress
-from train.rollout import exploit
 from train.runtime import versions
 
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
@@ -33,8 +31,7 @@ def train(config: TrainConfig, *, out: Path | None, console: Console) -> Path:
       UserError: the configuration cannot run or the output folder cannot be used.
       Interrupted: SIGINT or SIGTERM arrived; the last update's checkpoint has been written.
     """
-    env = envs.make(config.task)
-    check(config, env)
+    env = envs.make(config.task, episode_length=config.episode_length)
     folder = run.fresh(config, out)
     run.save_config(folder, config, versions())
     console.print(f"Run folder {folder}", soft_wrap=True)
@@ -89,7 +86,7 @@ def finish(
     """Evaluates the final policy and draws the curve and the video."""
     console.print(f"Evaluating {config.eval_episodes} deterministic episodes ...")
     key = held_out_key(config.seed)
-    outcome = play(env, config, state, key, episodes=config.eval_episodes, choose=exploit)
+    outcome = make_player(env, config)(state, key, episodes=config.eval_episodes)
     summary = summarize(outcome)
     run.write_json(folder / "evaluation.json", summary)
     plots.learning_curves([folder], folder / "curve.png")

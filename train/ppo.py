@@ -29,7 +29,6 @@ from train.agent import (
     Hyperparameters,
     Inputs,
     RobotEnv,
-    chunk_of,
     make_policy,
     observe,
     responder,
@@ -205,7 +204,7 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
     Returns:
       The functions of a `Learner`.
     """
-    chunk = chunk_of(config)
+    chunk = config.steps_per_query
     queries = config.rollout_steps // chunk
 
     def init(key: PRNGKeyArray, hyper: Hyperparameters) -> TrainState:

@@ -1,6 +1,7 @@
 """Collection: an agent drives a batch of environments for a number of queries."""
 
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +19,6 @@ Choose = Callable[[PRNGKeyArray, PolicyOutput], Float[Array, "E T A"]]
 def explore(key: PRNGKeyArray, output: PolicyOutput) -> Float[Array, "E T A"]:
     """All T actions of a query, each with its own noise."""
     return sample(key, output.mean, output.log_std)
-
-
-def exploit(key: PRNGKeyArray, output: PolicyOutput) -> Float[Array, "E T A"]:
-    """The action means."""
-    del key
-    return output.mean
 
 
 class Episodes(struct.PyTreeNode):
@@ -102,13 +97,13 @@ def collect(
     """Queries the policy `queries` times and executes all T actions of each answer.
 
     An environment that ends its episode early waits for the others; the steps it waits are not
-    valid. A step that came out non-finite (`metrics["nan"]`) is not valid either and ends the
-    episode without terminating it.
+    valid. A step that came out non-finite (`metrics["nan"]`, the reward or the observation) is not
+    valid either and ends the episode without terminating it; the observation stays as it was.
 
     Args:
       env: one environment; it is vmapped here.
       respond: the policy.
-      choose: `explore` or `exploit`.
+      choose: how an answer becomes actions, for instance `explore`.
       episodes: where the environments stand.
       key: consumed by `choose`.
       queries: Q.
@@ -121,7 +116,11 @@ def collect(
 
     def step(episodes: Episodes, action: Float[Array, "E A"]):
         state = strong(jax.vmap(env.step)(episodes.state, action))
-        breaks = episodes.alive & (state.metrics["nan"] > 0)
+        before, after = cast(Array, episodes.state.obs), cast(Array, state.obs)
+        seen = jnp.all(jnp.isfinite(after), axis=-1)
+        sound = (state.metrics["nan"] == 0) & jnp.isfinite(state.reward) & seen
+        state = state.replace(obs=jnp.where(seen[:, None], after, before))  # pyright: ignore
+        breaks = episodes.alive & ~sound
         broken = episodes.broken | breaks
         valid = episodes.alive & ~breaks
         done = state.done > 0

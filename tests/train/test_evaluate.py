@@ -49,7 +49,7 @@ def test_records_keep_their_shape_even_if_there_is_nothing_in_them():
     _, _, records = rollout.collect(
         env,
         respond,
-        rollout.exploit,
+        lambda key, output: output.mean,
         rollout.reset(env, jax.random.key(0), 3),
         jax.random.key(1),
         queries=2,
