@@ -68,10 +68,10 @@ class PPO:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train a policy on a task."""
+    """Task, policy and extent of the run."""
 
     task: str
-    """Task name."""
+    """Task: throw, pick, push, soccer or faucet; selects the defaults of all other settings."""
     policy: Literal["ndp", "ppo-multi", "ppo"] = "ndp"
     """ndp: T actions through the primitive; ppo-multi: T actions directly; ppo: one action."""
     seed: int = 0
@@ -89,8 +89,7 @@ class TrainConfig:
     eval_episodes: int = 256
     """Deterministic episodes evaluated after the last update."""
     eval_every: int = 20
-    """Updates between evaluations while training, one episode per environment with the action
-    means and one exploring; 0 for none."""
+    """Updates between evaluations while training; 0 for none."""
     checkpoint_seconds: float = 120.0
     """Wall time between checkpoints, in s; the best evaluation so far is saved at once."""
     keep_checkpoints: int = 2

@@ -148,6 +148,10 @@ class MjxEnv(Env):
     def robot_state(self, state: State) -> tuple[Float[Array, "dof"], Float[Array, "dof"]]:
         """Position and velocity of the robot in the units its motion primitive integrates."""
 
+    @abc.abstractmethod
+    def trace(self, position: Float[np.ndarray, "*batch dof"]) -> Float[np.ndarray, "*batch 3"]:
+        """Where the point that a primitive moves is in the world, m, at these robot positions."""
+
     # brax's interface.
 
     def reset(self, rng: PRNGKeyArray) -> State:

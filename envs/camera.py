@@ -1,15 +1,47 @@
 """Pictures of a simulation, through the scene's own camera."""
 
-from typing import Any
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
+from jaxtyping import Float
 
 HEIGHT, WIDTH = 480, 640
+
+_BALL, _LINE = mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_CAPSULE
+_GLOW = 0.5
 
 
 class NoRenderer(Exception):
     """OpenGL cannot be had on this machine; says what to install."""
+
+
+class Curve(NamedTuple):
+    """A line drawn into a scene, equally thick from near and far; one point alone is a ball.
+
+    Attributes:
+      points: in the world, m, (K, 3).
+      radius: as a share of the picture's height.
+      color: red, green, blue and opacity, 0 to 1.
+    """
+
+    points: Float[np.ndarray, "K 3"]
+    radius: float
+    color: tuple[float, float, float, float]
+
+
+class Detail(NamedTuple):
+    """A part of the picture, as if cut out of it.
+
+    Attributes:
+      center: the point of the world in its middle, m, (3,).
+      height: what it shows there from its lower to its upper edge, m.
+    """
+
+    center: Float[np.ndarray, "3"]
+    height: float
 
 
 class Camera:
@@ -29,13 +61,45 @@ class Camera:
         self._model = model
         self._data = mujoco.MjData(model)
 
-    def picture(self, physics: Any) -> np.ndarray:
-        """What `physics` looks like: anything with `qpos`, `mocap_pos` and `mocap_quat`."""
+    def picture(
+        self, physics: Any, curves: Sequence[Curve] = (), detail: Detail | None = None
+    ) -> np.ndarray:
+        """What `physics` looks like: anything with `qpos`, `mocap_pos` and `mocap_quat`.
+
+        With `curves` drawn into it, or only a `detail` of it.
+        """
         for name in ("qpos", "mocap_pos", "mocap_quat"):
             getattr(self._data, name)[:] = getattr(physics, name)
         mujoco.mj_fwdPosition(self._model, self._data)
         self._renderer.update_scene(self._data, camera="main")
+        if detail:
+            self._look_at(detail)
+        for curve in curves:
+            self._draw(curve)
         return self._renderer.render()
+
+    def _look_at(self, detail: Detail) -> None:
+        for camera in self._renderer.scene.camera:
+            ray = detail.center - camera.pos
+            near = camera.frustum_near / (ray @ camera.forward)
+            middle, half = near * (ray @ camera.up), near * detail.height / 2
+            camera.frustum_center = near * (ray @ np.cross(camera.forward, camera.up))
+            camera.frustum_bottom, camera.frustum_top = middle - half, middle + half
+
+    def _draw(self, curve: Curve) -> None:
+        scene, points = self._renderer.scene, curve.points.astype(float)
+        camera = scene.camera[0]
+        depth = (points[0] - camera.pos) @ camera.forward
+        height = (camera.frustum_top - camera.frustum_bottom) * depth / camera.frustum_near
+        radius, upright = curve.radius * height, np.eye(3).ravel()
+        for start, end in itertools.pairwise(points if len(points) > 1 else (points[0], None)):
+            geom = scene.geoms[scene.ngeom]
+            color = np.array(curve.color, np.float32)
+            mujoco.mjv_initGeom(geom, _BALL, np.full(3, radius), start, upright, color)
+            if end is not None:
+                mujoco.mjv_connector(geom, _LINE, radius, start, end)
+            geom.emission = _GLOW
+            scene.ngeom += 1
 
     def close(self) -> None:
         self._renderer.close()

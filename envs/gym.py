@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from brax.envs.base import State
+from jaxtyping import Array, PRNGKeyArray
 
 import envs
 from envs.base import MjxEnv
@@ -41,6 +42,8 @@ class _Compiled(NamedTuple):
     Attributes:
       reset: key -> the episode's first state and the key of the next reset.
       step: state and action -> state.
+
+    The states' `metrics` also hold `robot_velocity`.
     """
 
     env: MjxEnv
@@ -52,13 +55,22 @@ class _Compiled(NamedTuple):
 def _compiled(task: str, *, batched: bool, **options: Any) -> _Compiled:
     env = envs.make(task, **options)
 
+    def measured(state: State) -> State:
+        _, velocity = env.robot_state(state)
+        return state.replace(  # pyright: ignore[reportAttributeAccessIssue] (flax adds it)
+            metrics=state.metrics | {"robot_velocity": velocity}
+        )
+
     def reset(key: PRNGKeyArray):
         now, later = jax.random.split(key)
-        return env.reset(now), later
+        return measured(env.reset(now)), later
+
+    def step(state: State, action: Array):
+        return measured(env.step(state, action))
 
     if batched:
-        return _Compiled(env, jax.jit(jax.vmap(reset)), jax.jit(jax.vmap(env.step)))
-    return _Compiled(env, jax.jit(reset), jax.jit(env.step))
+        return _Compiled(env, jax.jit(jax.vmap(reset)), jax.jit(jax.vmap(step)))
+    return _Compiled(env, jax.jit(reset), jax.jit(step))
 
 
 def _observation_space(env: MjxEnv) -> Box:
@@ -77,10 +89,10 @@ def _check_render_mode(mode: str | None, modes: list[str]) -> None:
 class GymEnv(gymnasium.Env):
     """One environment of `task`.
 
-    Observations and actions are the task's; `info` has `success` (bool) and `distance` (m). An
-    episode is truncated at the task's `episode_length`, and terminated only where the guard of
-    `MjxEnv` strikes. `render` takes a picture with the scene's camera (`rgb_array`). `options` go
-    to `envs.make`.
+    Observations and actions are the task's; `info` has `success` (bool), `distance` (m) and
+    `robot_velocity`, per second, (D,), which an exported policy asks for. An episode is truncated
+    at the task's `episode_length`, and terminated only where the guard of `MjxEnv` strikes.
+    `render` takes a picture with the scene's camera (`rgb_array`). `options` go to `envs.make`.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}
@@ -129,7 +141,11 @@ class GymEnv(gymnasium.Env):
 
     def _info(self) -> dict[str, Any]:
         metrics = self._state.metrics
-        return {"success": bool(metrics["success"]), "distance": float(metrics["distance"])}
+        return {
+            "success": bool(metrics["success"]),
+            "distance": float(metrics["distance"]),
+            "robot_velocity": np.array(metrics["robot_velocity"]),
+        }
 
 
 class GymVectorEnv(gymnasium.vector.VectorEnv):
@@ -230,6 +246,8 @@ class GymVectorEnv(gymnasium.vector.VectorEnv):
             "_success": everywhere,
             "distance": np.array(self._state.metrics["distance"], float),
             "_distance": everywhere.copy(),
+            "robot_velocity": np.array(self._state.metrics["robot_velocity"]),
+            "_robot_velocity": everywhere.copy(),
         }
 
 

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import mujoco
+import numpy as np
 from brax.envs.base import State
 from jaxtyping import Array, Float
 from mujoco import mjx
@@ -61,6 +62,18 @@ class Jaco(MjxEnv):
         """Positions (rad) and velocities (rad/s) of the joints."""
         data: Any = state.pipeline_state
         return data.qpos[:_JOINTS], data.qvel[:_JOINTS]
+
+    def trace(self, position: Float[np.ndarray, "*batch 9"]) -> Float[np.ndarray, "*batch 3"]:
+        """The finger point, m, at these joints."""
+        data = mujoco.MjData(self.mj_model)
+        fingers = np.asarray(self._fingers)
+
+        def finger_point(joints: Float[np.ndarray, "9"]) -> Float[np.ndarray, "3"]:
+            data.qpos[:_JOINTS] = joints
+            mujoco.mj_kinematics(self.mj_model, data)
+            return data.xipos[fingers].mean(axis=0)
+
+        return np.apply_along_axis(finger_point, -1, position)
 
     def _settle(self, model: mujoco.MjModel) -> mujoco.MjData:
         data = mujoco.MjData(model)

@@ -68,6 +68,10 @@ class Sawyer(MjxEnv):
         velocity = data.qvel[:_ARM_JOINTS] @ jnp.cross(data.xaxis[:_ARM_JOINTS], arms)
         return hand, velocity
 
+    def trace(self, position: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
+        """The hand, which is the robot's position itself."""
+        return position
+
     def _settle(self, model: mujoco.MjModel) -> mujoco.MjData:
         data = mujoco.MjData(model)
         data.qpos[:_ARM_JOINTS] = _ARM_HOME

@@ -37,6 +37,18 @@ class PolicyOutput(NamedTuple):
     value: Float[Array, "*batch T"]
 
 
+class Plan(NamedTuple):
+    """The movement that an answer stands for, in the units of the robot's position.
+
+    Attributes:
+      path: samples of the movement, the first where the robot is, (..., K, D).
+      goal: where the primitive's spring pulls to, (..., D); None without a primitive.
+    """
+
+    path: Float[Array, "*batch K D"]
+    goal: Float[Array, "*batch D"] | None
+
+
 class PrimitiveHead(nn.Module):
     """Goal and weights from features, actions from the integrated primitive.
 
@@ -44,7 +56,7 @@ class PrimitiveHead(nn.Module):
     are `weight_scale * output`. Actions are the differences of the T + 1 positions sampled every
     `dmp.n_steps / T` integration steps, divided by `action_scale` (the inverse controller).
     Action dimensions beyond the robot's D (a gripper) come from a layer of their own and are not
-    integrated.
+    integrated. The `Plan` is sown as `plan` among the intermediates.
 
     Attributes:
       dmp: the primitive; one unit of its time `tau` lasts the whole chunk.
@@ -78,14 +90,16 @@ class PrimitiveHead(nn.Module):
         weights = nn.Dense(dims * self.dmp.n_basis, kernel_init=OUTPUT_INIT, name="weights")(
             features
         )
+        goal = position + self.goal_scale * offset
         path = rollout(
             self.dmp,
-            position + self.goal_scale * offset,
+            goal,
             self.weight_scale * weights.reshape(*batch, dims, self.dmp.n_basis),
             position,
             velocity * (self.duration / self.dmp.tau),
             method=self.method,
         ).position
+        self.sow("intermediates", "plan", Plan(path=path, goal=goal))
         waypoints = path[..., :: self.dmp.n_steps // self.chunk, :]
         actions = jnp.diff(waypoints, axis=-2) / self.action_scale
         extra = self.action_size - dims

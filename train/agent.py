@@ -10,10 +10,13 @@ from brax.envs.base import State
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+import envs
 from configs import TrainConfig
+from envs.base import MjxEnv
 from ndp_jax import DMP
 from ndp_jax.normalize import RunningStats, normalize
 from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
+from train.errors import UserError
 
 
 @runtime_checkable
@@ -39,6 +42,18 @@ class RobotEnv(Protocol):
     def robot_state(self, state: State) -> tuple[Array, Array]:
         """Position and velocity (per second) that the primitive integrates, (D,) each."""
         ...
+
+
+def make_env(config: TrainConfig) -> MjxEnv:
+    """The environment of a configuration.
+
+    Raises:
+      UserError: there is no such task.
+    """
+    try:
+        return envs.make(config.task, episode_length=config.episode_length)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 class Hyperparameters(struct.PyTreeNode):

@@ -1,106 +1,253 @@
-"""Checkpoints of the whole `TrainState`, through orbax."""
+"""Checkpoints of the whole `TrainState`, through orbax.
 
+Each holds the state, packed, and beside it what it was made by: the configuration, the versions
+and a digest of all its bytes, so that nothing damaged, edited or foreign is taken for a state.
+"""
+
+import dataclasses
+import hashlib
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from flax import serialization
 from jaxtyping import Array
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-import envs
 from configs import TrainConfig
 from envs.base import MjxEnv
 from train import run
-from train.agent import hyperparameters
-from train.errors import UserError
+from train.agent import hyperparameters, make_env
+from train.checks import flag, settings
+from train.errors import Stopped, UserError
 from train.ppo import TrainState, make_learner
+from train.runtime import versions
+
+FORMAT = 2
+"""Changes when a `TrainState` or what lies beside it does."""
 
 Leaf = Array | jax.ShapeDtypeStruct
+Which = Literal["latest", "best"]
 
 
-def open_manager(folder: Path) -> ocp.CheckpointManager:
-    """The manager of a run's checkpoints/; close it to wait for pending writes."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
-    return ocp.CheckpointManager((folder / "checkpoints").absolute(), options=options)
+def score(evaluation: dict[str, float]) -> tuple[float, float]:
+    """What makes one evaluation better than another: success, then the return."""
+    return evaluation["success"], evaluation["returns"]
+
+
+@contextmanager
+def open_manager(
+    folder: Path, *, keep: int = 2, read_only: bool = False
+) -> Iterator[ocp.CheckpointManager]:
+    """The manager of a run's checkpoints/, waiting for pending writes at the end.
+
+    Args:
+      folder: the run folder.
+      keep: how many of the latest checkpoints stay; the one of the best evaluation does, too.
+      read_only: for looking at a run that may be in training.
+
+    Raises:
+      Stopped: a checkpoint could not be written.
+    """
+    policy = AnyPreservationPolicy(
+        [LatestN(keep), BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)]
+    )
+    options = ocp.CheckpointManagerOptions(
+        best_fn=score,  # pyright: ignore[reportArgumentType] (anything that can be compared)
+        preservation_policy=None if read_only else policy,
+        read_only=read_only,
+        cleanup_tmp_directories=not read_only,
+    )
+    manager = ocp.CheckpointManager((folder / "checkpoints").absolute(), options=options)
+    try:
+        yield manager
+        with _writing(folder):
+            manager.wait_until_finished()
+    finally:
+        manager.close()
 
 
 def save(
-    manager: ocp.CheckpointManager, state: TrainState, *, config: TrainConfig, steps: int
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    *,
+    config: TrainConfig,
+    steps: int,
+    evaluation: dict[str, float] | None = None,
 ) -> None:
     """Writes a checkpoint named after its environment steps; atomic, in the background.
 
     The copy to the host is made here: the next update reuses the state's buffers.
+
+    Raises:
+      Stopped: the checkpoint before this one could not be written.
     """
-    manager.save(
-        steps,
-        args=ocp.args.Composite(
-            state=ocp.args.StandardSave(jax.tree.map(np.array, _flatten(state))),
-            made_by=ocp.args.JsonSave(_made_by(config)),
-        ),
-    )
+    leaves = serialization.msgpack_serialize(jax.tree.map(np.array, _flatten(state)))
+    made_by = {
+        "format": FORMAT,
+        "config": dataclasses.asdict(config),
+        "versions": versions(),
+        "digest": hashlib.sha256(leaves).hexdigest(),
+    }
+    with _writing(Path(manager.directory).parent):
+        manager.save(
+            steps,
+            metrics=evaluation,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave({"leaves": np.frombuffer(leaves, np.uint8)}),
+                made_by=ocp.args.JsonSave(made_by),
+            ),
+        )
 
 
-def restore_latest(folder: Path, template: TrainState, *, config: TrainConfig) -> TrainState:
-    """Reads the newest checkpoint of a run.
+class Saver:
+    """Saves a run at regular times, after its best evaluation so far, and when told."""
+
+    def __init__(
+        self,
+        manager: ocp.CheckpointManager,
+        config: TrainConfig,
+        *,
+        best: tuple[float, float],
+    ):
+        """`best` is the highest `score` of the run so far."""
+        self._manager, self._config, self._best = manager, config, best
+        self._saved = time.monotonic()
+
+    def __call__(
+        self,
+        state: TrainState,
+        *,
+        steps: int,
+        evaluation: dict[str, float] | None = None,
+        at_once: bool = False,
+    ) -> None:
+        """Saves the state after `steps` environment steps if it is time to, but never twice."""
+        best = max(self._best, score(evaluation)) if evaluation else self._best
+        due = time.monotonic() - self._saved >= self._config.checkpoint_seconds
+        if (at_once or due or best > self._best) and self._manager.latest_step() != steps:
+            save(self._manager, state, config=self._config, steps=steps, evaluation=evaluation)
+            self._saved = time.monotonic()
+        self._best = best
+
+
+def restore(
+    manager: ocp.CheckpointManager,
+    template: TrainState,
+    *,
+    config: TrainConfig,
+    which: Which = "latest",
+) -> tuple[int, TrainState, dict[str, str]]:
+    """Reads a checkpoint.
 
     Args:
-      folder: the run folder.
+      manager: from `open_manager`.
       template: a `TrainState` of arrays or `jax.ShapeDtypeStruct`s with the expected shapes.
       config: what the run folder says it holds.
+      which: the latest, or the one of the best evaluation.
+
+    Returns:
+      Its environment steps, the state, and the versions it was made with.
 
     Raises:
-      UserError: there is none, it is of another task or policy, or it cannot be read.
+      UserError: there is none, it was made by another configuration or a newer version, or it
+        cannot be read or is not what was written.
     """
-    if not (folder / "checkpoints").is_dir():
+    folder = Path(manager.directory).parent
+    step = manager.best_step() if which == "best" else manager.latest_step()
+    if step is None:
         raise UserError(f"{folder} holds no checkpoint yet.")
-    with open_manager(folder) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise UserError(f"{folder} holds no checkpoint yet.")
-        path = folder / "checkpoints" / str(step)
-        try:
-            saved = manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(), made_by=ocp.args.JsonRestore()
-                ),
-            )
-        except (ValueError, OSError, KeyError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f"Checkpoint {path} cannot be read ({reason}).") from None
-    for name, expected in _made_by(config).items():
-        found = saved.made_by.get(name)
-        if found != expected:
-            raise UserError(
-                f"Checkpoint {path} is of {name} '{found}', but the run is of {name} '{expected}'."
-            )
+    path = folder / "checkpoints" / str(step)
+    remedy = f"delete {path} to use the checkpoint before it, if there is one"
+
+    made_by = _read(manager, step, "made_by", ocp.args.JsonRestore(), path, remedy)
+    found = made_by.get("format", 1) if isinstance(made_by, dict) else None
+    if found != FORMAT:
+        newer = isinstance(found, int) and found > FORMAT
+        raise UserError(
+            f"Checkpoint {path} has format {found}, but this ndp-jax reads format {FORMAT}; "
+            f"{'upgrade ndp-jax' if newer else 'use the ndp-jax that wrote it'}."
+        )
+    _check_config(made_by, config, path)
+
+    packed = _read(manager, step, "state", ocp.args.StandardRestore(), path, remedy)
+    packed = np.asarray(packed["leaves"]).tobytes()
+    if hashlib.sha256(packed).hexdigest() != made_by.get("digest"):
+        raise UserError(f"Checkpoint {path} is not what was written there; {remedy}.")
+    leaves = serialization.msgpack_restore(packed)
     for name, leaf in jax.eval_shape(_flatten, template).items():
-        shape = saved.state[name].shape if name in saved.state else "missing"
-        if shape != leaf.shape:
+        found = (leaves[name].shape, leaves[name].dtype) if name in leaves else "missing"
+        if found != (leaf.shape, leaf.dtype):
             raise UserError(
-                f"Checkpoint {path} does not fit the run's config.json: "
-                f"{name} is {shape} and should be {leaf.shape}."
+                f"Checkpoint {path} does not fit its configuration: {name} is {found} and should "
+                f"be {(leaf.shape, leaf.dtype)}; {remedy}."
             )
-    return _unflatten(saved.state, template)
+    return step, _unflatten(leaves, template), made_by["versions"]
 
 
-def load_run(folder: Path) -> tuple[TrainConfig, MjxEnv, TrainState]:
-    """Configuration, environment and newest checkpoint of a run folder.
+def load_run(folder: Path, *, which: Which = "latest") -> tuple[TrainConfig, MjxEnv, TrainState]:
+    """Configuration, environment and a checkpoint of a run folder.
 
     Raises:
-      UserError: as `run.load_config` and `restore_latest`.
+      UserError: as `run.load_config` and `restore`.
     """
     config = run.load_config(folder)
-    env = envs.make(config.task, episode_length=config.episode_length)
+    if not (folder / "checkpoints").is_dir():
+        raise UserError(f"{folder} holds no checkpoint yet.")
+    env = make_env(config)
     learner = make_learner(env, config)
     template = jax.eval_shape(learner.init, jax.random.key(config.seed), hyperparameters(config))
-    return config, env, restore_latest(folder, template, config=config)
+    with open_manager(folder, read_only=True) as manager:
+        return config, env, restore(manager, template, config=config, which=which)[1]
 
 
-def _made_by(config: TrainConfig) -> dict[str, str]:
-    return {"task": config.task, "policy": config.policy}
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # orbax, tensorstore and the file system each raise their own
+        full = "No space left on device" in str(error) or "RESOURCE_EXHAUSTED" in str(error)
+        reason = "the disk is full" if full else _first_line(error)
+        raise Stopped(
+            f"A checkpoint of {folder} could not be written ({reason}); those before it are "
+            f"intact. Make room, then: ndp train --resume {folder}"
+        ) from None
+
+
+def _read(
+    manager: ocp.CheckpointManager, step: int, item: str, args: Any, path: Path, remedy: str
+) -> Any:
+    try:
+        return manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+    except Exception as error:  # as in _writing
+        raise UserError(
+            f"Checkpoint {path} cannot be read ({_first_line(error)}); {remedy}."
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _check_config(made_by: dict[str, Any], config: TrainConfig, path: Path) -> None:
+    """Raises `UserError` unless the checkpoint was made by this configuration."""
+    try:
+        saved = settings(run.restore(TrainConfig, made_by["config"]))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"Checkpoint {path} cannot be read ({error}).") from None
+    for name, value in settings(config).items():
+        if saved.get(name) != value and name not in run.MAY_CHANGE:
+            raise UserError(
+                f"Checkpoint {path} was made with {flag(name)} {saved.get(name)}, but the run's "
+                f"config.json says {value}; put it back."
+            )
 
 
 def _is_key(leaf: Leaf) -> bool:

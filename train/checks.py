@@ -1,6 +1,8 @@
 """Refuses a configuration that cannot run, before anything heavy is imported."""
 
 import dataclasses
+import math
+import typing
 
 from configs import TrainConfig
 from envs.limits import check_batch
@@ -15,9 +17,27 @@ POSITIVE = (
 NOT_NEGATIVE = ("eval_every", "entropy_coefficient", "value_coefficient")
 UNIT_INTERVAL = ("gamma", "gae_lambda")
 
-LARGEST_FLOAT = 3e38  # of float32
+AT_MOST = {
+    **dict.fromkeys(("episode_length", "num_envs", "eval_episodes"), 1_000_000),
+    **dict.fromkeys(("n_basis", "substeps", "epochs"), 1_000),
+    **dict.fromkeys(("goal_scale", "weight_scale", "clip", "max_kl", "max_grad_norm"), 1_000_000),
+    **dict.fromkeys(("entropy_coefficient", "value_coefficient"), 1_000_000),
+    "learning_rate": 1,
+}
 LARGEST_LOG_STD = 10.0
+LARGEST_WIDTH = 65_536
 LARGEST_INT = 2**31 - 1
+LARGEST_INTEGRATION = 10_000
+"""Steps of one primitive; the matrix that integrates it grows with them."""
+ALPHA_X_RANGE = (1e-6, 100.0)
+"""In which every kernel's basis functions are finite numbers."""
+
+TYPES = {
+    int: "a whole number",
+    float: "a number",
+    str: "a name",
+    tuple[int, ...]: "a list of whole numbers",
+}
 
 
 def flag(name: str) -> str:
@@ -36,19 +56,41 @@ def settings(config: object) -> dict[str, object]:
 
 def check(config: TrainConfig) -> None:
     """Raises `UserError` for the first setting that cannot work."""
+    check_types(config)
     check_values(settings(config))
-    check_primitive(config)
     check_divisions(config)
+    check_primitive(config)
     try:
         check_batch(config.task, config.num_envs)
     except ValueError as problem:
         raise UserError(f"--num-envs: {problem}") from None
 
 
+def check_types(section: object) -> None:
+    """That every setting is of its declared type, as those of an edited file may not be."""
+    for name, hint in typing.get_type_hints(type(section)).items():
+        value = getattr(section, name)
+        if dataclasses.is_dataclass(hint):
+            check_types(value)
+        elif typing.get_origin(hint) is typing.Literal:
+            if value not in typing.get_args(hint):
+                choices = ", ".join(typing.get_args(hint))
+                raise UserError(f"{flag(name)} is {value!r}; it must be one of {choices}.")
+        elif not is_of(value, hint):
+            raise UserError(f"{flag(name)} is {value!r}; it must be {TYPES[hint]}.")
+
+
+def is_of(value: object, hint: object) -> bool:
+    """Whether a value may stand for one of `TYPES`: an int for a float, nothing for a bool."""
+    if hint == tuple[int, ...]:
+        return isinstance(value, tuple) and all(type(part) is int for part in value)
+    return type(value) is hint or (hint is float and type(value) is int)
+
+
 def check_values(values: dict) -> None:
     """Each setting for itself."""
     for name, value in values.items():
-        if isinstance(value, float) and not abs(value) < LARGEST_FLOAT:
+        if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{flag(name)} is {value}; it must be a finite number.")
         if name in POSITIVE and not value > 0:
             raise UserError(f"{flag(name)} is {value}; it must be greater than 0.")
@@ -56,8 +98,11 @@ def check_values(values: dict) -> None:
             raise UserError(f"{flag(name)} is {value}; it must not be negative.")
         if name in UNIT_INTERVAL and not 0 <= value <= 1:
             raise UserError(f"{flag(name)} is {value}; it must lie between 0 and 1.")
-    if not values["hidden"] or min(values["hidden"]) < 1:
-        raise UserError(f"--hidden is {values['hidden']}; give one or more positive widths.")
+        if name in AT_MOST and value > AT_MOST[name]:
+            raise UserError(f"{flag(name)} is {value}; it must be at most {AT_MOST[name]:,}.")
+    hidden = values["hidden"]
+    if not hidden or min(hidden) < 1 or max(hidden) > LARGEST_WIDTH:
+        raise UserError(f"--hidden is {hidden}; give one or more widths from 1 to {LARGEST_WIDTH}.")
     if not 0 <= values["seed"] < 2**32:
         raise UserError(f"--seed is {values['seed']}; it must lie between 0 and 4294967295.")
     if abs(values["initial_log_std"]) > LARGEST_LOG_STD:
@@ -71,6 +116,16 @@ def check_primitive(config: TrainConfig) -> None:
     if config.policy != "ndp":
         return
     primitive, steps = config.primitive, config.chunk * config.primitive.substeps
+    low, high = ALPHA_X_RANGE
+    if not low <= primitive.alpha_x <= high:
+        raise UserError(
+            f"--alpha-x is {primitive.alpha_x}; it must lie between {low:g} and {high:g}."
+        )
+    if steps > LARGEST_INTEGRATION:
+        raise UserError(
+            f"--substeps {primitive.substeps} and --chunk {config.chunk} make {steps} integration "
+            f"steps; give at most {LARGEST_INTEGRATION}."
+        )
     if primitive.alpha >= 4 * steps:
         raise UserError(
             f"--alpha is {primitive.alpha}, with which {steps} integration steps (--chunk times "
@@ -112,6 +167,11 @@ def check_divisions(config: TrainConfig) -> None:
         raise UserError(
             f"--num-envs {config.num_envs} and --rollout-steps {rollout} make a batch of one "
             "step, whose advantage cannot be standardised; raise either."
+        )
+    if config.steps_per_update > LARGEST_INT:
+        raise UserError(
+            f"--num-envs {config.num_envs} and --rollout-steps {rollout} make more than "
+            f"{LARGEST_INT} environment steps per update; lower either."
         )
     if config.updates < 2:
         raise UserError(

@@ -13,21 +13,40 @@ from rich.console import Console
 
 from configs import PRESETS, TrainConfig
 from train import runtime
-from train.checks import check
-from train.errors import Interrupted, UserError
+from train.checks import check, flag
+from train.errors import Interrupted, Stopped, UserError
+from train.run import load_config
 
 if TYPE_CHECKING:
     from envs.base import MjxEnv
+    from ndp_jax.policies import Plan
     from train.evaluate import Outcome
 
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a policy on a task and leave a run folder with curve, video and checkpoint."""
+    """Train a policy on a task and leave a run folder with curve, video and checkpoints.
+
+    `ndp train --resume RUN` continues one; of its settings only --steps can be raised.
+    """
 
     config: TrainConfig
     out: Path | None = None
     """Run folder to create; by default the first free runs/TASK-POLICY-seedN."""
+    wandb: bool = False
+    """Publish to Weights & Biases, too."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+    """Continue a run from its latest checkpoint, as if nothing had happened."""
+
+    resume: Path
+    """Run folder."""
+    steps: int | None = None
+    """Environment steps to go on to; by default as many as it was started with."""
+    wandb: bool = False
+    """Publish to Weights & Biases, too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +59,42 @@ class Evaluate:
     """Episodes to play."""
     stochastic: bool = False
     """Explore as in training instead of taking the action means."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """The latest checkpoint, or the one of the best evaluation during training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a policy into one file that `ndp_jax.load_policy` reads."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    out: Path | None = None
+    """File to write; by default policy.msgpack in the run folder."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """The latest checkpoint, or the one of the best evaluation during training."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Render:
-    """Film episodes of a trained policy, or of a task under a controller that nobody trained."""
+    """Film episodes of a trained policy, or of a task under a controller that nobody trained.
+
+    What the policy planned is drawn into the scene: the path of the movement that the robot
+    follows, a stripe per action, its goal as a ball, and paler the plans before it.
+    """
 
     what: tyro.conf.Positional[str]
     """Run folder or task name."""
     controller: Literal["scripted", "random", "zero"] | None = None
     """Who acts in a task; scripted if not given."""
     episodes: int = 4
-    """Episodes to film, one after the other."""
+    """Episodes to film, one after the other, from the first on."""
+    which: tuple[int, ...] = ()
+    """Episodes of a run to film instead, counted from 0 as `ndp evaluate` counts them."""
+    near: bool = False
+    """Show only where the plans of a run go instead of the whole scene."""
+    at: tuple[int, ...] = ()
+    """Steps after which the pictures of a .png are taken; by default spread evenly."""
     seed: int | None = None
     """Seed of the episodes; by default the run's, and 0 for a task."""
     out: Path | None = None
@@ -61,12 +104,14 @@ class Render:
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """Draw learning curves; seeds of the same task and policy become one curve with a band."""
+    """Draw learning curves; runs that differ only in their seed become one curve with a band."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Run folders."""
     out: Path = Path("curves.png")
     """Image to write."""
+    statistic: Literal["mean", "iqm"] = "mean"
+    """What to draw of several seeds: their mean or their interquartile mean."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +129,7 @@ class Bench:
     """Environments stepped in parallel."""
 
 
-Command = Train | Evaluate | Render | Plot | Tasks | Bench
+Command = Train | Resume | Evaluate | Export | Render | Plot | Tasks | Bench
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -92,11 +137,14 @@ def parse(arguments: Sequence[str]) -> Command:
 
     The task named in it selects the preset that the defaults come from.
     """
+    if arguments and arguments[0] == "train" and names_option(arguments, "--resume"):
+        return parse_resume(arguments[1:])
     preset = PRESETS[next((word for word in arguments if word in PRESETS), "push")]
     train = Train(config=dataclasses.replace(preset, task=tyro.MISSING))
     command = tyro.cli(
         Annotated[Train, tyro.conf.subcommand("train", default=train)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Render, tyro.conf.subcommand("render")]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
         | Annotated[Tasks, tyro.conf.subcommand("tasks")]
@@ -111,10 +159,73 @@ def parse(arguments: Sequence[str]) -> Command:
             tyro.conf.FlagCreatePairsOff,
         ),
     )
-    if isinstance(command, Train):
-        known_task(command.config.task)
-        check(command.config)
     return command
+
+
+def parse_resume(arguments: Sequence[str]) -> Resume:
+    """Understands what follows `ndp train` where it contains --resume."""
+    known = {flag(field.name) for field in dataclasses.fields(Resume)}
+    for word in arguments:
+        option = word.split("=")[0]
+        if option.startswith("--") and option not in known | {"--help"}:
+            raise UserError(f"{option} cannot be given with --resume: only --steps can be raised.")
+        if word in PRESETS:
+            raise UserError(f"Leave out '{word}': with --resume the run says its task.")
+    return tyro.cli(
+        Resume, prog="ndp train", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+    )
+
+
+def names_option(arguments: Sequence[str], option: str) -> bool:
+    return any(word.split("=")[0] == option for word in arguments)
+
+
+def check_command(command: Command) -> None:
+    """Raises `UserError` for arguments that cannot work, as long as nothing heavy is imported."""
+    match command:
+        case Train():
+            known_task(command.config.task)
+            check(command.config)
+        case Resume():
+            load_config(command.resume)
+        case Evaluate():
+            positive("--episodes", command.episodes)
+            load_config(command.run)
+        case Export():
+            load_config(command.run)
+        case Render():
+            check_render(command)
+        case Plot():
+            if not command.runs:
+                raise UserError("Name at least one run folder to plot.")
+            for folder in command.runs:
+                load_config(folder)
+        case Bench():
+            positive("--num-envs", command.num_envs)
+            for task in command.tasks:
+                known_task(task)
+
+
+def check_render(command: Render) -> None:
+    """Refuses a film that cannot be made, before anything is played."""
+    positive("--episodes", command.episodes)
+    suffix = command.out.suffix if command.out else ".mp4"
+    if suffix not in FORMATS:
+        raise UserError(f"--out is {command.out}; it must end in {', '.join(FORMATS)}.")
+    if command.at and suffix != ".png":
+        raise UserError("--at is for pictures; give an --out that ends in .png, too.")
+    if Path(command.what).exists() and not command.controller:
+        load_config(Path(command.what))
+    else:
+        known_task(command.what, or_else="" if command.controller else "run folder or ")
+        for option, given in (("--which", command.which), ("--near", command.near)):
+            if given:
+                raise UserError(f"{option} needs a run, and {command.what} is a task.")
+    for episode in command.which:
+        if not 0 <= episode < MOST_EPISODES:
+            raise UserError(
+                f"--which names {episode}; give episodes from 0 to {MOST_EPISODES - 1}."
+            )
 
 
 def known_task(name: str, *, or_else: str = "") -> None:
@@ -123,16 +234,36 @@ def known_task(name: str, *, or_else: str = "") -> None:
         raise UserError(f"There is no {or_else}task '{name}'; did you mean '{nearest}'?")
 
 
+def positive(flag: str, value: int) -> None:
+    if value < 1:
+        raise UserError(f"{flag} is {value}; it must be greater than 0.")
+
+
 def train(command: Train, console: Console) -> None:
     """`ndp train`."""
     from train import loop
 
-    folder = loop.train(command.config, out=command.out, console=console)
+    folder = loop.train(command.config, out=command.out, wandb=command.wandb, console=console)
+    farewell(folder, console)
+
+
+def resume(command: Resume, console: Console) -> None:
+    """`ndp train --resume`."""
+    from train import loop
+
+    folder = loop.resume(command.resume, steps=command.steps, wandb=command.wandb, console=console)
+    farewell(folder, console)
+
+
+def farewell(folder: Path, console: Console) -> None:
+    """What a run has left, and what to do with it."""
     for line in (
         f"Curve  {folder / 'curve.png'}",
         f"Video  {folder / 'video.mp4'}",
         f"Next   ndp evaluate {folder}",
+        f"       ndp render {folder}",
         f"       ndp plot {folder}",
+        f"       ndp export {folder}",
     ):
         console.print(line, soft_wrap=True)
 
@@ -142,53 +273,70 @@ def evaluate(command: Evaluate, console: Console) -> None:
     from train import checkpoint, run
     from train.evaluate import held_out_key, make_player, sentence, summarize
 
-    positive("--episodes", command.episodes)
-    config, env, state = checkpoint.load_run(command.run)
+    config, env, state = checkpoint.load_run(command.run, which=command.checkpoint)
     play, key = make_player(env, config), held_out_key(config.seed)
-    summary = summarize(play(state, key, episodes=command.episodes, stochastic=command.stochastic))
-    if command.stochastic:
-        run.write_json(command.run / "evaluation-stochastic.json", summary)
-        console.print(f"Stochastic {sentence(summary)}", soft_wrap=True)
-    else:
-        run.write_json(command.run / "evaluation.json", summary)
-        console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)
+    outcome = play(state, key, episodes=command.episodes, stochastic=command.stochastic)
+    summary = summarize(outcome)
+    best = "-best" if command.checkpoint == "best" else ""
+    kind = "stochastic" if command.stochastic else "deterministic"
+    exploring = "-stochastic" if command.stochastic else ""
+    run.write_json(command.run / f"evaluation{best}{exploring}.json", summary)
+    console.print(f"{kind.capitalize()} {sentence(summary)}", soft_wrap=True)
+    failed = [str(episode) for episode in (outcome.success == 0).nonzero()[0][:8]]
+    if failed and not command.stochastic and not best:
+        console.print(
+            f"To see failures: ndp render {command.run} --which {' '.join(failed)}", soft_wrap=True
+        )
+
+
+def export(command: Export, console: Console) -> None:
+    """`ndp export`."""
+    from train.export import export
+
+    path = export(command.run, command.out, which=command.checkpoint)
+    console.print(f"Wrote {path}", soft_wrap=True)
 
 
 def render(command: Render, console: Console) -> None:
     """`ndp render`."""
-    from train.render import FORMATS, NoRenderer, film
+    from train.render import NoRenderer, film
 
-    positive("--episodes", command.episodes)
-    if command.out and command.out.suffix not in FORMATS:
-        raise UserError(f"--out is {command.out}; it must end in {', '.join(FORMATS)}.")
     folder = Path(command.what)
-    if command.controller or not folder.exists():
-        known_task(command.what, or_else="" if command.controller else "run folder or ")
-        env, outcome, path = controlled(command)
-    else:
-        env, outcome = learned(command)
-        path = folder / "video.mp4"
-    path = command.out or path
+    of_a_run = folder.exists() and not command.controller
+    env, outcome, plan = learned(command) if of_a_run else controlled(command)
+    name = f"{command.what}-{command.controller or 'scripted'}.mp4"
+    path = command.out or (folder / "video.mp4" if of_a_run else Path("runs") / name)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        film(env, outcome, path, episodes=command.episodes)
+        film(
+            env,
+            outcome,
+            path,
+            episodes=command.which or range(command.episodes),
+            plan=plan,
+            near=command.near,
+            at=command.at or None,
+        )
     except NoRenderer as problem:
         raise UserError(f"No video: {problem}") from None
     console.print(f"Wrote {path}", soft_wrap=True)
 
 
-def learned(command: Render) -> "tuple[MjxEnv, Outcome]":
-    """Episodes of a run's policy."""
+def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
+    """Episodes of a run's policy, and its plans."""
     from train import checkpoint
     from train.evaluate import held_out_key, make_player
+    from train.render import plans
 
     config, env, state = checkpoint.load_run(Path(command.what))
     key = held_out_key(config.seed if command.seed is None else command.seed)
-    return env, make_player(env, config)(state, key, episodes=command.episodes)
+    episodes = max(command.which, default=command.episodes - 1) + 1
+    outcome = make_player(env, config)(state, key, episodes=episodes)
+    return env, outcome, plans(env, config, state, outcome.inputs)
 
 
-def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Path]":
-    """Episodes of a task under a controller, and where their film goes."""
+def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
+    """Episodes of a task under a controller, who plans nothing."""
     import envs
     from train.controllers import make_controller, play
     from train.evaluate import held_out_key
@@ -197,16 +345,14 @@ def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Path]":
     env = envs.make(task)
     control = make_controller(name, task, env)
     outcome = play(env, control, held_out_key(command.seed or 0), episodes=command.episodes)
-    return env, outcome, Path("runs") / f"{task}-{name}.mp4"
+    return env, outcome, None
 
 
 def plot(command: Plot, console: Console) -> None:
     """`ndp plot`."""
     from train import plots
 
-    if not command.runs:
-        raise UserError("Name at least one run folder to plot.")
-    plots.learning_curves(list(command.runs), command.out)
+    plots.learning_curves(list(command.runs), command.out, statistic=command.statistic)
     console.print(f"Wrote {command.out}", soft_wrap=True)
 
 
@@ -224,21 +370,18 @@ def bench(command: Bench, console: Console) -> None:
 
     from train import bench
 
-    for task in command.tasks:
-        known_task(task)
-    positive("--num-envs", command.num_envs)
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is measured, too
     bench.bench(command.tasks or tuple(PRESETS), num_envs=command.num_envs, console=console)
 
 
-def positive(flag: str, value: int) -> None:
-    if value < 1:
-        raise UserError(f"{flag} is {value}; it must be greater than 0.")
-
+FORMATS = (".mp4", ".gif", ".png")
+MOST_EPISODES = 4096
 
 ACTIONS = {
     Train: train,
+    Resume: resume,
     Evaluate: evaluate,
+    Export: export,
     Render: render,
     Plot: plot,
     Tasks: tasks,
@@ -250,16 +393,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `ndp`.
 
     Returns:
-      Exit code: 0; 2 for a mistake in the arguments; 130 or 143 after an interruption.
+      Exit code: 0; 1 if the work cannot go on; 2 for a mistake of the user; 130 or 143 after an
+      interruption.
     """
     console = Console(highlight=False, markup=False)
     try:
         command = parse(sys.argv[1:] if arguments is None else arguments)
+        check_command(command)
         runtime.prepare()
         ACTIONS[type(command)](command, console)
     except UserError as error:
         print(f"ndp: {error}", file=sys.stderr)
         return 2
+    except Stopped as error:
+        print(f"ndp: {error}", file=sys.stderr)
+        return 1
     except Interrupted as stop:
         console.print(str(stop), soft_wrap=True)
         return 128 + stop.signal

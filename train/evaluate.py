@@ -132,7 +132,7 @@ def summarize(outcome: Outcome) -> dict[str, float]:
         "success": success,
         "success_low": low,
         "success_high": high,
-        "return": float(jnp.mean(outcome.returns)),
+        "returns": float(jnp.mean(outcome.returns)),
         "distance": float(jnp.mean(outcome.distance)),
         "broken": int(jnp.sum(outcome.broken)),
     }
@@ -143,7 +143,7 @@ def sentence(summary: dict[str, float]) -> str:
     return (
         f"success {summary['success']:.3f} "
         f"(95 % interval {summary['success_low']:.3f} to {summary['success_high']:.3f}), "
-        f"mean return {summary['return']:,.0f}, mean distance {100 * summary['distance']:.1f} cm, "
+        f"mean return {summary['returns']:,.0f}, mean distance {100 * summary['distance']:.1f} cm, "
         f"{summary['episodes']} episodes"
     )
 

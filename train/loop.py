@@ -1,97 +1,218 @@
 """A whole run, from configuration to curve, video and checkpoint."""
 
+import dataclasses
+import errno
+import math
 import signal
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import jax
+from jaxtyping import PRNGKeyArray
+from orbax.checkpoint import CheckpointManager
 from rich.console import Console
 
-import envs
 from configs import TrainConfig
 from envs.base import MjxEnv
-from train import checkpoint, plots, render, run
-from train.agent import RobotEnv, hyperparameters
-from train.errors import Interrupted
-from train.evaluate import held_out_key, make_player, sentence, summarize
-from train.metrics import open_log
-from train.ppo import TrainState, make_learner
+from train import checkpoint, metrics, plots, render, run
+from train.agent import RobotEnv, hyperparameters, make_env
+from train.errors import Interrupted, Stopped, UserError
+from train.evaluate import Play, held_out_key, make_player, sentence, summarize, validation_key
+from train.metrics import EVALUATIONS, METRICS, TIMING
+from train.ppo import Learner, TrainState, make_learner
 from train.progress import progress
 from train.runtime import versions
+from train.stopwatch import Stopwatch
 
-SECONDS_BETWEEN_CHECKPOINTS = 120.0
 
-
-def train(config: TrainConfig, *, out: Path | None, console: Console) -> Path:
+def train(config: TrainConfig, *, out: Path | None, wandb: bool, console: Console) -> Path:
     """Trains, evaluates, draws and films; returns the run folder.
 
     Raises:
-      UserError: the configuration cannot run or the output folder cannot be used.
+      UserError: the output folder cannot be used.
+      Stopped: the disk is full, or nothing but non-finite numbers comes out.
       Interrupted: SIGINT or SIGTERM arrived; the last update's checkpoint has been written.
     """
-    env = envs.make(config.task, episode_length=config.episode_length)
     folder = run.fresh(config, out)
     run.save_config(folder, config, versions())
     console.print(f"Run folder {folder}", soft_wrap=True)
+    return complete(config, folder, wandb=wandb, console=console)
 
-    with interruption() as signals:
-        state = learn(config, env, folder, console, signals)
-    if signals:
-        raise Interrupted(f"Stopped; checkpoint saved in {folder}.", signal=signals[0])
-    finish(config, env, state, folder, console)
+
+def resume(folder: Path, *, steps: int | None, wandb: bool, console: Console) -> Path:
+    """Continues a run from its latest checkpoint, or from the start if it has none.
+
+    It goes on exactly as it would have without the interruption. With more `steps` than before, the
+    learning rate decays towards the new end from here on.
+
+    Raises:
+      UserError: the folder is not a run, is in use or damaged, or has gone further than `steps`.
+      Stopped, Interrupted: as `train`.
+    """
+    config = run.load_config(folder)
+    if steps is not None:
+        if steps < config.steps:
+            raise UserError(
+                f"--steps {steps} is less than the {config.steps} steps of {folder}; they can only "
+                "be raised."
+            )
+        config = dataclasses.replace(config, steps=steps)
+        run.save_config(folder, config, versions())
+    console.print(f"Run folder {folder}", soft_wrap=True)
+    return complete(config, folder, wandb=wandb, console=console)
+
+
+def complete(config: TrainConfig, folder: Path, *, wandb: bool, console: Console) -> Path:
+    """Brings a run from wherever it is to its end."""
+    env = make_env(config)
+    play = make_player(env, config)
+    publisher = metrics.weights_and_biases(folder, config) if wandb else nullcontext()
+    try:
+        with run.held(folder), interruption() as signals, publisher as publish:
+            state = learn(config, env, play, folder, console, signals, publish=publish)
+        if signals:
+            raise Interrupted(
+                f"Stopped; checkpoint saved. To continue: ndp train --resume {folder}",
+                signal=signals[0],
+            )
+        finish(config, env, play, state, folder, console)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise Stopped(
+            f"Memory does not suffice for --num-envs {config.num_envs} and --rollout-steps "
+            f"{config.rollout_steps}; start a run with fewer."
+        ) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise Stopped(
+            f"The disk is full, {error.filename or folder} could not be written; checkpoints are "
+            f"intact. Make room, then: ndp train --resume {folder}"
+        ) from None
     return folder
 
 
 def learn(
-    config: TrainConfig, env: RobotEnv, folder: Path, console: Console, signals: list[int]
+    config: TrainConfig,
+    env: RobotEnv,
+    play: Play,
+    folder: Path,
+    console: Console,
+    signals: list[int],
+    *,
+    publish: metrics.Publish | None = None,
 ) -> TrainState:
-    """Runs updates until the configured steps or a signal, writing metrics and checkpoints."""
-    started = time.monotonic()
-    console.print("Compiling (up to a minute the first time, seconds afterwards) ...")
-    learner = make_learner(env, config)
-    state = jax.jit(learner.init)(jax.random.key(config.seed), hyperparameters(config))
-    update = jax.jit(learner.update, donate_argnums=0)
+    """Runs updates until the configured steps or a signal, writing rows and checkpoints.
 
-    per_update = config.num_envs * config.rollout_steps
-    total = config.steps // per_update * per_update
-    steps, first, saved = 0, started, started
-    with (
-        open_log(folder) as write,
-        checkpoint.open_manager(folder) as manager,
-        progress(console, total=total) as report,
-    ):
-        while steps < total and not signals:
-            state, metrics = update(state)
-            metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            now = time.monotonic()
-            steps += per_update
-            write(steps=steps, seconds=now - started, metrics=metrics)
-            if steps == per_update:
-                first = now
-                console.print(f"First update done after {now - started:.0f} s")
-            else:
-                report(steps=steps, speed=(steps - per_update) / (now - first), metrics=metrics)
-            if steps < total and now - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                checkpoint.save(manager, state, config=config, steps=steps)
-                saved = now
-        checkpoint.save(manager, state, config=config, steps=steps)
+    Raises:
+      Stopped: too many minibatches in a row were not finite, or the disk is full.
+    """
+    watch = Stopwatch()
+    console.print("Compiling (up to a minute the first time, seconds afterwards) ...")
+    learner, key = make_learner(env, config), validation_key(config.seed)
+    update = jax.jit(learner.update, donate_argnums=0)
+    end, skipped = config.updates * config.steps_per_update, 0
+    with checkpoint.open_manager(folder, keep=config.keep_checkpoints) as manager:
+        steps, state = begin(config, learner, manager, folder, console)
+        watch.continue_from(metrics.last_row(folder, TIMING))
+        save = checkpoint.Saver(manager, config, best=best_score(folder))
+        with (
+            metrics.open_log(folder, publish=publish) as write,
+            progress(console, total=end) as report,
+        ):
+            while steps < end and not signals and skipped < config.ppo.max_skipped:
+                state, numbers = update(state)
+                numbers = {name: value.item() for name, value in jax.device_get(numbers).items()}
+                steps, skipped = steps + config.steps_per_update, numbers["skipped_in_a_row"]
+                write(METRICS, steps, numbers)
+                evaluation = None
+                if evaluation_due(config, steps):
+                    with watch.spending("evaluating"):
+                        evaluation = validate(play, state, key, episodes=config.num_envs)
+                    write(EVALUATIONS, steps, evaluation)
+                write(TIMING, steps, watch.row())
+                with watch.spending("saving"):
+                    save(state, steps=steps, evaluation=evaluation)
+                report(steps=steps, metrics=numbers, evaluation=evaluation)
+        save(state, steps=steps, at_once=True)
+    if skipped >= config.ppo.max_skipped:
+        raise Stopped(
+            f"The last {skipped:.0f} minibatches were not finite and were skipped, so that nothing "
+            f"is learned any more; the state before them is saved in {folder}. A lower "
+            "--learning-rate or --max-grad-norm may help."
+        )
     return state
 
 
+def begin(
+    config: TrainConfig,
+    learner: Learner,
+    manager: CheckpointManager,
+    folder: Path,
+    console: Console,
+) -> tuple[int, TrainState]:
+    """Where a run stands: its environment steps and its state; rows after that are dropped."""
+    hyper, key = hyperparameters(config), jax.random.key(config.seed)
+    if manager.latest_step() is None:
+        metrics.rewind(folder, steps=0)
+        return 0, jax.jit(learner.init)(key, hyper)
+    template = jax.eval_shape(learner.init, key, hyper)
+    steps, state, made_with = checkpoint.restore(manager, template, config=config)
+    metrics.rewind(folder, steps=steps)
+    console.print(f"Continuing at {steps:,} steps")
+    for name, now in versions().items():
+        if made_with.get(name) != now:
+            console.print(
+                f"Not bit for bit: the checkpoint was made with {name} {made_with.get(name)}, "
+                f"this is {now}",
+                soft_wrap=True,
+            )
+    schedule = state.hyper.replace(total_updates=hyper.total_updates)
+    return steps, state.replace(hyper=schedule)
+
+
+def evaluation_due(config: TrainConfig, steps: int) -> bool:
+    """Whether the update that ended at `steps` is followed by an evaluation; the last one is."""
+    updates = steps // config.steps_per_update
+    every = config.eval_every
+    return every > 0 and (updates % every == 0 or updates == config.updates)
+
+
+def validate(
+    play: Play, state: TrainState, key: PRNGKeyArray, *, episodes: int
+) -> dict[str, float]:
+    """Evaluates with action means and, in columns that say so, exploring."""
+    means = summarize(play(state, key, episodes=episodes))
+    exploring = summarize(play(state, key, episodes=episodes, stochastic=True))
+    return means | {f"stochastic_{name}": value for name, value in exploring.items()}
+
+
+def best_score(folder: Path) -> tuple[float, float]:
+    """Of a run's evaluations so far."""
+    columns = metrics.read(folder, EVALUATIONS)
+    scores = zip(columns.get("success", []), columns.get("returns", []), strict=True)
+    return max(scores, default=(-math.inf, -math.inf))
+
+
 def finish(
-    config: TrainConfig, env: MjxEnv, state: TrainState, folder: Path, console: Console
+    config: TrainConfig,
+    env: MjxEnv,
+    play: Play,
+    state: TrainState,
+    folder: Path,
+    console: Console,
 ) -> None:
     """Evaluates the final policy and draws the curve and the video."""
     console.print(f"Evaluating {config.eval_episodes} deterministic episodes ...")
-    key = held_out_key(config.seed)
-    outcome = make_player(env, config)(state, key, episodes=config.eval_episodes)
+    outcome = play(state, held_out_key(config.seed), episodes=config.eval_episodes)
     summary = summarize(outcome)
     run.write_json(folder / "evaluation.json", summary)
     plots.learning_curves([folder], folder / "curve.png")
     try:
-        render.film(env, outcome, folder / "video.mp4")
+        plan = render.plans(env, config, state, outcome.inputs)
+        render.film(env, outcome, folder / "video.mp4", plan=plan)
     except render.NoRenderer as problem:
         console.print(f"No video: {problem}", soft_wrap=True)
     console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)

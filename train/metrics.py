@@ -1,52 +1,138 @@
-"""Rows of metrics, in the run folder and in TensorBoard."""
+"""Rows of numbers: in the run folder, in TensorBoard and, if wished, in Weights & Biases."""
 
 import csv
+import dataclasses
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol, runtime_checkable
 
 from tensorboardX import SummaryWriter
 
+from configs import TrainConfig
+from train.errors import UserError
 
+METRICS, TIMING, EVALUATIONS = FILES = ("metrics.csv", "timing.csv", "evaluations.csv")
+"""What the seed determines, row by row, so that two runs can be compared byte for byte; the wall
+time of the same rows; the evaluations in between."""
+
+
+@runtime_checkable
 class Write(Protocol):
-    """Adds the row of the update that ended at `steps` environment steps."""
+    """Adds a row to one of `FILES`, after `steps` environment steps."""
 
-    def __call__(self, *, steps: int, seconds: float, metrics: dict[str, float]) -> None: ...
+    def __call__(self, file: str, steps: int, row: dict[str, float]) -> None: ...
+
+
+@runtime_checkable
+class Publish(Protocol):
+    """Sends numbers by their names to a service that draws them."""
+
+    def __call__(self, numbers: dict[str, float], *, steps: int) -> None: ...
 
 
 @contextmanager
-def open_log(folder: Path) -> Iterator[Write]:
-    """Appends to a run's metrics, one row per call.
+def open_log(folder: Path, *, publish: Publish | None = None) -> Iterator[Write]:
+    """Appends to a run's files and TensorBoard events, and publishes the same numbers."""
+    purge = int(last_row(folder, METRICS).get("steps", 0)) + 1
+    with SummaryWriter(str(folder), purge_step=purge) as tensorboard:
 
-    metrics.csv holds what the seed determines, so that two runs can be compared byte for byte;
-    timing.csv holds the wall time of the same rows.
-    """
-    with (
-        (folder / "metrics.csv").open("a", newline="") as metrics_file,
-        (folder / "timing.csv").open("a", newline="") as timing_file,
-        SummaryWriter(str(folder)) as tensorboard,
-    ):
-
-        def write(*, steps: int, seconds: float, metrics: dict[str, float]) -> None:
-            _append(metrics_file, {"steps": steps} | metrics)
-            _append(timing_file, {"steps": steps, "seconds": round(seconds, 3)})
-            for name, value in metrics.items():
+        def write(file: str, steps: int, row: dict[str, float]) -> None:
+            append(folder / file, {"steps": steps} | row)
+            if file == TIMING:
+                return
+            group = "evaluation/" if file == EVALUATIONS else ""
+            numbers = {group + name: value for name, value in row.items()}
+            for name, value in numbers.items():
                 tensorboard.add_scalar(name, value, steps)
+            if publish:
+                publish(numbers, steps=steps)
 
         yield write
 
 
-def _append(file: TextIO, row: dict) -> None:
-    writer = csv.DictWriter(file, list(row))
-    if not file.tell():
-        writer.writeheader()
-    writer.writerow(row)
-    file.flush()
+@contextmanager
+def weights_and_biases(folder: Path, config: TrainConfig) -> Iterator[Publish]:
+    """Publishes to a Weights & Biases run of the folder's name; continued by its name, too.
+
+    Raises:
+      UserError: the package wandb is not installed.
+    """
+    try:
+        import wandb
+    except ImportError:
+        raise UserError("--wandb needs the package wandb; run `pip install wandb`.") from None
+    run = wandb.init(
+        project="ndp-jax",
+        id=folder.resolve().name,
+        dir=folder,
+        config=dataclasses.asdict(config),
+        resume="allow",
+    )
+    try:
+        yield lambda numbers, *, steps: run.log(numbers, step=steps)
+    finally:
+        run.finish()
 
 
-def read(folder: Path, *, file: str = "metrics.csv") -> dict[str, list[float]]:
-    """Columns of a run's metrics.csv or timing.csv."""
-    with (folder / file).open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+def rewind(folder: Path, *, steps: int) -> None:
+    """Drops the rows of a run after its first `steps` environment steps, and a torn last line.
+
+    Raises:
+      UserError: rows before that are missing.
+    """
+    for file in FILES:
+        path = folder / file
+        if path.exists():
+            os.truncate(path, _end(path, steps=steps))
+    for file in (METRICS, TIMING):
+        end = last_row(folder, file).get("steps", 0.0)
+        if end != steps:
+            raise UserError(
+                f"{folder / file} ends at {end:.0f} steps, but the checkpoint is of {steps}; put "
+                "the missing rows back or start a new run."
+            )
+
+
+def append(path: Path, row: dict[str, float]) -> None:
+    """Adds a row to a file, which starts with the names of its columns."""
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        if not file.tell():
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def read(folder: Path, file: str = METRICS) -> dict[str, list[float]]:
+    """Columns of one of a run's `FILES`, without a last line that is not complete yet.
+
+    There are none if the file has no rows or does not exist.
+
+    Raises:
+      UserError: it is not a table of numbers.
+    """
+    path = folder / file
+    if not path.exists():
+        return {}
+    try:
+        complete, _, _ = path.read_text().rpartition("\n")
+        rows = list(csv.DictReader(complete.splitlines()))
+        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as a table of numbers ({error}).") from None
+
+
+def last_row(folder: Path, file: str) -> dict[str, float]:
+    """The last row of a file; empty if there is none."""
+    return {name: values[-1] for name, values in read(folder, file).items()}
+
+
+def _end(path: Path, *, steps: int) -> int:
+    """Length of the file up to its last complete row of at most `steps` steps, in bytes."""
+    size = 0
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True)):
+        if not line.endswith(b"\n") or (number and float(line.split(b",")[0]) > steps):
+            break
+        size += len(line)
+    return size

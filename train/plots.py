@@ -1,54 +1,85 @@
 """Learning curves."""
 
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from itertools import cycle, product
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
+from scipy.stats import trim_mean
 
+from configs import TrainConfig
 from train import metrics, run
+from train.checks import settings
 from train.errors import UserError
+from train.metrics import EVALUATIONS, METRICS, TIMING
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 COLORS = {"ndp": "#0072b2", "ppo-multi": "#d55e00", "ppo": "#009e73"}
-BOOTSTRAP = 2000
+PALETTE = (*COLORS.values(), "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito's
+
+Columns = dict[str, np.ndarray]
+Curve = tuple[np.ndarray, np.ndarray]
+Statistic = Callable[..., np.ndarray]
+
+STATISTICS: dict[str, tuple[str, Statistic]] = {
+    "mean": ("mean", np.mean),
+    "iqm": ("interquartile mean", partial(trim_mean, proportiontocut=0.25)),
+}
+RESAMPLES = 2000
+POINTS = 500
+"""Of a curve, at most."""
+
+WIDTH_IN_LETTERS = 130  # of the figure
+
+DRAWN = ("success", "returns")
+XLABELS = ("environment steps", "wall time of training (minutes)")
+YLABELS = ("success rate", "return of an episode")
+CIRCLE = {"markersize": 5, "markerfacecolor": "white", "markeredgewidth": 1.4, "zorder": 4}
 
 
-def learning_curves(folders: list[Path], path: Path) -> None:
-    """Success rate and return of runs against environment steps.
+class Record(NamedTuple):
+    """What a run wrote down.
 
-    Runs of the same task and policy are one curve: the mean over their seeds, with a 95 %
-    bootstrap interval as a band and the seeds as thin lines.
+    Attributes:
+      training: `steps`, `minutes`, `success` and `returns` of every update that ended episodes.
+      held_out: `steps`, `success` and `returns` of every evaluation; there may be none.
+    """
+
+    training: Columns
+    held_out: Columns
+
+
+Group = tuple[dict[str, Any], list[Record]]
+"""Settings that runs share, and the runs."""
+
+
+def learning_curves(
+    folders: list[Path], path: Path, *, statistic: Literal["mean", "iqm"] = "mean"
+) -> None:
+    """Success rate and return of runs against environment steps and wall time.
+
+    Runs whose settings differ in nothing but the seed are one curve: the statistic over them, as
+    far as all of them went, with a 95 % bootstrap interval as a band and every run as a thin line.
+    Circles are evaluations on held-out resets with the action means.
+
+    Args:
+      folders: of the runs.
+      path: image to write.
+      statistic: "mean", or "iqm" for the interquartile mean, which leaves out a quarter of the
+        runs, rounded down, at either end; of up to three runs it is the mean.
 
     Raises:
-      UserError: a folder is not a run or has no metrics yet, or the image cannot be written.
+      UserError: a folder is not a run or has nothing to draw yet, or the image cannot be written.
     """
-    groups: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {}
-    for folder in folders:
-        config = run.load_config(folder)
-        if not (folder / "metrics.csv").is_file():
-            raise UserError(f"{folder} has no metrics.csv yet.")
-        columns = {name: np.array(values) for name, values in metrics.read(folder).items()}
-        groups.setdefault((config.task, config.policy), []).append(columns)
-
-    figure, (success, returns) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    tasks = sorted({task for task, _ in groups})
-    for (task, policy), seeds in groups.items():
-        name = policy if len(tasks) == 1 else f"{policy}, {task}"
-        label = f"{name} ({len(seeds)} seed{'s' if len(seeds) > 1 else ''})"
-        color = COLORS[policy] if len(tasks) == 1 else None
-        _curve(success, seeds, "success", label, color)
-        _curve(returns, seeds, "returns", label, color)
-    success.set(ylabel="success rate (exploring policy)", ylim=(-0.02, 1.02))
-    returns.set(ylabel="return of an episode")
-    for axis in (success, returns):
-        axis.set_xlabel("environment steps (millions)")
-        axis.set_xlim(left=0)
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    success.legend(frameon=False, loc="lower right")
-    figure.suptitle(", ".join(tasks))
+    figure = draw(gather(folders), statistic)
     try:
         figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
@@ -57,14 +88,149 @@ def learning_curves(folders: list[Path], path: Path) -> None:
         plt.close(figure)
 
 
-def _curve(axis, seeds: list[dict[str, np.ndarray]], column: str, label: str, color) -> None:
-    length = min(len(seed["steps"]) for seed in seeds)
-    steps = seeds[0]["steps"][:length] / 1e6
-    values = np.stack([seed[column][:length] for seed in seeds])
-    mean = values.mean(axis=0)
-    (line,) = axis.plot(steps, mean, label=label, color=color, linewidth=2, zorder=3)
-    if len(seeds) > 1:
-        draws = np.random.default_rng(0).integers(len(seeds), size=(BOOTSTRAP, len(seeds)))
-        low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5], axis=0)
-        axis.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-        axis.plot(steps, values.T, color=line.get_color(), alpha=0.35, linewidth=0.7)
+def gather(folders: list[Path]) -> list[Group]:
+    """Reads runs and groups those whose settings differ in nothing that matters but the seed."""
+    groups: dict[tuple, list[Record]] = {}
+    for folder in dict.fromkeys(folders):
+        shared = tuple(learning_settings(run.load_config(folder)).items())
+        groups.setdefault(shared, []).append(read(folder))
+    return [(dict(shared), records) for shared, records in groups.items()]
+
+
+def learning_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide what a run learns, but for the seed."""
+    idle = {"seed", "max_skipped", *run.MAY_CHANGE} - {"steps"}  # the learning rate follows steps
+    if config.policy != "ndp":
+        idle |= settings(config.primitive).keys()
+    if config.policy == "ppo":
+        idle |= {"chunk"}
+    return {name: value for name, value in settings(config).items() if name not in idle}
+
+
+def read(folder: Path) -> Record:
+    """Reads the tables of a run, which may still be training.
+
+    Raises:
+      UserError: a table is missing or cannot be read, or no episode has ended yet.
+    """
+    names = ("steps", *DRAWN)
+    training = read_columns(folder, METRICS, names)
+    seconds = read_columns(folder, TIMING, ("seconds",))["seconds"]
+    rows = min(len(training["steps"]), len(seconds))
+    training = {name: values[:rows] for name, values in training.items()}
+    training["minutes"] = seconds[:rows] / 60
+    ended = np.isfinite(training["success"]) & np.isfinite(training["returns"])
+    if not ended.any():
+        raise UserError(f"{folder} has nothing to draw yet: no episode has ended.")
+    evaluated = bool(metrics.read(folder, EVALUATIONS))
+    return Record(
+        training={name: values[ended] for name, values in training.items()},
+        held_out=read_columns(folder, EVALUATIONS, names)
+        if evaluated
+        else dict.fromkeys(names, np.zeros(0)),
+    )
+
+
+def read_columns(folder: Path, file: str, names: Sequence[str]) -> Columns:
+    """Columns of a table of a run.
+
+    Raises:
+      UserError: it has no such columns, or no rows yet.
+    """
+    columns = metrics.read(folder, file)
+    for name in names:
+        if name not in columns:
+            raise UserError(f"{folder / file} has no column {name} with numbers yet.")
+    return {name: np.array(columns[name]) for name in names}
+
+
+def draw(groups: list[Group], statistic: str) -> Figure:
+    """Draws success and return (columns) against environment steps and wall time (rows)."""
+    kinds = [kind for kind, _ in groups]
+    policies = [kind["policy"] for kind in kinds]
+    if len(set(policies)) == len(policies):
+        styles = [(COLORS[policy], "-") for policy in policies]
+    else:
+        styles = [(color, line) for line, color in product(("-", "--", "-."), PALETTE)]
+    word, reduce_runs = STATISTICS[statistic]
+
+    figure, axes = plt.subplots(2, 2, figsize=(10, 6.8), sharex="row", sharey="col")
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
+    for (kind, records), (color, line) in zip(groups, cycle(styles), strict=False):
+        label = f"{name_of(kind, kinds)}, {len(records)} run{'s' if len(records) > 1 else ''}"
+        look = {"color": color, "linestyle": line, "label": label}
+        for axis, (x, y) in zip(axes.flat, product(("steps", "minutes"), DRAWN), strict=True):
+            curves = [(record.training[x], record.training[y]) for record in records]
+            draw_training(axis, curves, reduce_runs, look)
+        evaluated = [record.held_out for record in records if len(record.held_out["steps"])]
+        if evaluated:
+            draw_held_out(axes[0], evaluated, reduce_runs, color)
+
+    for axis, (xlabel, ylabel) in zip(axes.flat, product(XLABELS, YLABELS), strict=True):
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.set_xlim(left=0)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylim(-0.03, 1.03)
+    axes[0, 0].xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes[0, 1].yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+
+    explanation = "Lines: episodes of training, exploring"
+    if any(len(records) > 1 for _, records in groups):
+        explanation += f"; {word} over runs and its 95 % bootstrap interval"
+    if any(len(record.held_out["steps"]) for _, records in groups for record in records):
+        explanation += "\nCircles: held-out episodes, action means"
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    legend = figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=max(1, min(4, WIDTH_IN_LETTERS // (max(map(len, labels)) + 7))),
+        frameon=False,
+        title=explanation,
+        title_fontsize="small",
+    )
+    legend.get_title().set_multialignment("center")
+    figure.suptitle(", ".join(dict.fromkeys(kind["task"] for kind in kinds)))
+    return figure
+
+
+def name_of(kind: dict[str, Any], kinds: list[dict[str, Any]]) -> str:
+    """The policy, the task if there are several, and what sets it apart on its task."""
+    rivals = [other for other in kinds if other["task"] == kind["task"]]
+    parts = [kind["policy"]] + [kind["task"]] * (len(rivals) < len(kinds))
+    for name, value in kind.items():
+        if name != "policy" and any(other.get(name, value) != value for other in rivals):
+            shown = "x".join(map(str, value)) if isinstance(value, tuple) else value
+            shown = f"{value:g}" if isinstance(value, float) else shown
+            parts.append(f"{name.replace('_', ' ')} {shown}")
+    return ", ".join(parts)
+
+
+def draw_training(
+    axis: Axes, curves: list[Curve], reduce_runs: Statistic, look: dict[str, Any]
+) -> None:
+    """Draws the runs of a group as one curve with a band, as far as all of them went."""
+    end = min(x[-1] for x, _ in curves)
+    start = min(end, max(x[0] for x, _ in curves))
+    grid = np.linspace(start, end, min(POINTS, *(len(x) for x, _ in curves)))
+    values = np.stack([np.interp(grid, x, y) for x, y in curves])
+    marker = "." if len(grid) == 1 else ""
+    axis.plot(grid, reduce_runs(values, axis=0), marker=marker, linewidth=2, zorder=3, **look)
+    if len(curves) > 1:
+        draws = np.random.default_rng(0).integers(len(curves), size=(RESAMPLES, len(curves)))
+        resampled = reduce_runs(values[draws], axis=1)
+        low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+        axis.fill_between(grid, low, high, color=look["color"], alpha=0.2, linewidth=0)
+        for x, y in curves:
+            axis.plot(x, y, color=look["color"], alpha=0.35, linewidth=0.7)
+
+
+def draw_held_out(
+    axes: np.ndarray, evaluations: list[Columns], reduce_runs: Statistic, color: str
+) -> None:
+    """Draws the evaluations at the steps at which all of a group's evaluated runs made one."""
+    steps = reduce(np.intersect1d, [columns["steps"] for columns in evaluations])
+    for axis, y in zip(axes, DRAWN, strict=True):
+        values = [columns[y][np.isin(columns["steps"], steps)] for columns in evaluations]
+        axis.plot(steps, reduce_runs(values, axis=0), "o", color=color, **CIRCLE)

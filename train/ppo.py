@@ -11,6 +11,7 @@ NeurIPS 2020, section 3.3.
 """
 
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from typing import NamedTuple
 
@@ -35,7 +36,22 @@ from train.agent import (
 )
 
 ADAM = optax.scale_by_adam(eps=1e-5)
-OUTCOMES = ("success", "returns", "distance", "broken")
+LOSS_PARTS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "gradient_norm")
+OUTCOMES = ("success", "returns", "distance")
+
+
+class Faults(struct.PyTreeNode):
+    """Counts of what was left out because it was not finite.
+
+    Attributes:
+      broken_episodes: finished episodes that a non-finite value had ended early.
+      skipped_minibatches: of the whole run.
+      skipped_in_a_row: up to the last minibatch.
+    """
+
+    broken_episodes: Int[Array, ""]
+    skipped_minibatches: Int[Array, ""]
+    skipped_in_a_row: Int[Array, ""]
 
 
 class TrainState(struct.PyTreeNode):
@@ -48,6 +64,7 @@ class TrainState(struct.PyTreeNode):
       reward: running scale of the rewards.
       episodes: where the environments stand.
       finished: rates and means over the last finished episodes, by `OUTCOMES`.
+      faults: what was left out because it was not finite.
       key: of the next update.
       updates: done so far.
       hyper: the swept numbers.
@@ -59,6 +76,7 @@ class TrainState(struct.PyTreeNode):
     reward: normalize.RewardScale
     episodes: rollout.Episodes
     finished: dict[str, Float[Array, ""]]
+    faults: Faults
     key: PRNGKeyArray
     updates: Int[Array, ""]
     hyper: Hyperparameters
@@ -161,7 +179,7 @@ def descend(
     learning_rate: Float[Array, ""],
     max_grad_norm: Float[Array, ""],
 ) -> tuple[PyTree, optax.OptState, Float[Array, ""]]:
-    """One Adam step on the norm-clipped gradient; a non-finite gradient changes nothing.
+    """One Adam step on the norm-clipped gradient.
 
     Returns:
       Parameters, optimiser state and the gradient's norm before clipping.
@@ -170,12 +188,26 @@ def descend(
     scale = jnp.minimum(1.0, max_grad_norm / (norm + 1e-6))
     direction, moments = ADAM.update(jax.tree.map(lambda g: g * scale, gradient), optimizer)
     moved = jax.tree.map(lambda p, d: p - learning_rate * d, params, direction)
-    params, optimizer = jax.tree.map(
-        lambda new, old: jnp.where(jnp.isfinite(norm), new, old),
-        (moved, moments),
-        (params, optimizer),
+    return moved, moments, norm
+
+
+def finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every number is."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def skipped(faults: Faults, sound: Bool[Array, ""]) -> Faults:
+    """Counts a minibatch that changed nothing unless it was `sound`."""
+    return faults.replace(
+        skipped_minibatches=faults.skipped_minibatches + ~sound,
+        skipped_in_a_row=jnp.where(sound, 0, faults.skipped_in_a_row + 1),
     )
-    return params, optimizer, norm
+
+
+def sound_mean(parts: dict[str, Float[Array, "*minibatches"]], name: str) -> Float[Array, ""]:
+    """Mean of a part of the loss over the minibatches that were learned from; NaN if none was."""
+    sound = parts["sound"]
+    return jnp.sum(jnp.where(sound, parts[name], 0.0)) / jnp.sum(sound)
 
 
 class Learner(NamedTuple):
@@ -221,6 +253,7 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
             reward=normalize.init_reward_scale((config.num_envs,)),
             episodes=episodes,
             finished={name: jnp.full((), jnp.nan, jnp.float32) for name in OUTCOMES},
+            faults=Faults(*jnp.zeros((3,), jnp.int32)),
             key=key,
             updates=jnp.zeros((), jnp.int32),
             hyper=hyper,
@@ -253,6 +286,8 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
             state.reward.replace(returns=returns),
             (reward, terminated | ~valid),
         )
+        sound = finite(reward_scale)
+        reward_scale = jax.tree.map(partial(jnp.where, sound), reward_scale, state.reward)
         advantage = generalized_advantage(
             reward,
             value,
@@ -284,8 +319,10 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
             name: jnp.where(over, jnp.mean(getattr(episodes, name)), state.finished[name])
             for name in OUTCOMES
         }
+        broken = jnp.where(over, jnp.sum(episodes.broken), 0)
+        faults = state.faults.replace(broken_episodes=state.faults.broken_episodes + broken)
         return state.replace(
-            episodes=episodes, reward=reward_scale, finished=finished, key=key
+            episodes=episodes, reward=reward_scale, finished=finished, faults=faults, key=key
         ), batch
 
     def batch_loss(params, observation: normalize.RunningStats, batch: Batch, hyper):
@@ -297,19 +334,24 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
         remaining = 1.0 - state.updates / hyper.total_updates
         learning_rate = hyper.learning_rate * jnp.maximum(remaining, 0.0)
 
-        def minibatch_step(carry, minibatch: Batch):
-            params, optimizer = carry
-            (_, parts), gradient = jax.value_and_grad(batch_loss, has_aux=True)(
+        def minibatch_step(learned, minibatch: Batch):
+            params, optimizer, faults = learned
+            (total, parts), gradient = jax.value_and_grad(batch_loss, has_aux=True)(
                 params, state.observation, minibatch, hyper
             )
-            params, optimizer, norm = descend(
+            *moved, norm = descend(
                 params,
                 optimizer,
                 gradient,
                 learning_rate=learning_rate,
                 max_grad_norm=hyper.max_grad_norm,
             )
-            return (params, optimizer), parts | {"gradient_norm": norm}
+            sound = finite((total, norm, moved))
+            params, optimizer = jax.tree.map(
+                partial(jnp.where, sound), tuple(moved), (params, optimizer)
+            )
+            parts = parts | {"gradient_norm": norm, "sound": sound}
+            return (params, optimizer, skipped(faults, sound)), parts
 
         def epoch(carry, key: PRNGKeyArray):
             learned, learning = carry
@@ -318,19 +360,18 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
             minibatches = jax.tree.map(lambda x: x[order], batch)
             improved, parts = jax.lax.scan(minibatch_step, learned, minibatches)
             learned = jax.tree.map(partial(jnp.where, learning), improved, learned)
-            return (learned, learning & (jnp.mean(parts["kl"]) <= hyper.max_kl)), parts
+            return (learned, learning & ~(sound_mean(parts, "kl") > hyper.max_kl)), parts
 
         key, epochs_key = jax.random.split(state.key)
         (learned, _), parts = jax.lax.scan(
             epoch,
-            ((state.params, state.optimizer), state.updates > 0),
+            ((state.params, state.optimizer, state.faults), state.updates > 0),
             jax.random.split(epochs_key, config.ppo.epochs),
         )
-        params, optimizer = learned
-        metrics = {name: jnp.mean(part) for name, part in parts.items() if name != "ratio_error"}
+        params, optimizer, faults = learned
+        metrics = {name: sound_mean(parts, name) for name in LOSS_PARTS}
         metrics["first_ratio_error"] = parts["ratio_error"][0, 0]
-        metrics["skipped_minibatches"] = jnp.sum(~jnp.isfinite(parts["gradient_norm"]))
-        return state.replace(params=params, optimizer=optimizer, key=key), metrics
+        return state.replace(params=params, optimizer=optimizer, faults=faults, key=key), metrics
 
     def update(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
         """Collects, improves (from the second update on), then learns the observation statistics.
@@ -339,11 +380,13 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
         """
         state, batch = collect(state)
         state, metrics = improve(state, batch)
-        state = state.replace(
-            observation=normalize.update(state.observation, batch.inputs.observation),
-            updates=state.updates + 1,
+        statistics = normalize.update(state.observation, batch.inputs.observation)
+        statistics = jax.tree.map(
+            partial(jnp.where, finite(statistics)), statistics, state.observation
         )
+        state = state.replace(observation=statistics, updates=state.updates + 1)
         metrics["log_std"] = jnp.mean(state.params["params"]["log_std"])
-        return state, state.finished | metrics
+        counts = {field.name: getattr(state.faults, field.name) for field in fields(Faults)}
+        return state, state.finished | metrics | counts
 
     return Learner(init=init, update=update, collect=collect, loss=batch_loss)

@@ -1,57 +1,106 @@
-"""What a person watching a run sees: a live line on a terminal, plain lines elsewhere."""
+"""What a person watching a run sees: two live lines on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 15.0
 
 
+@runtime_checkable
 class Report(Protocol):
-    """Takes the state of a run after an update."""
+    """Takes the state of a run after an update, and its evaluation if there was one."""
 
-    def __call__(self, *, steps: int, speed: float, metrics: dict[str, float]) -> None: ...
+    def __call__(
+        self, *, steps: int, metrics: dict[str, float], evaluation: dict[str, float] | None
+    ) -> None: ...
 
 
-def describe(steps: int, total: int, speed: float, metrics: dict[str, float]) -> str:
-    """The figures of an update in one line that fits into 80 columns beside a small bar."""
-    minutes, seconds = divmod(int((total - steps) / speed), 60)
-    return (
-        f"{steps / 1e6:.2f}/{total / 1e6:.2f}M steps {speed:,.0f}/s "
-        f"success {metrics['success']:.2f} return {metrics['returns']:,.0f} "
-        f"left {minutes}:{seconds:02d}"
-    )
+@runtime_checkable
+class Show(Protocol):
+    """Shows how far a run is, and how well it learns, in a line each."""
+
+    def __call__(self, *, steps: int, pace: str, learning: str) -> None: ...
 
 
 @contextmanager
 def progress(console: Console, *, total: int) -> Iterator[Report]:
-    """Shows environment steps, speed, success, return and time left until `total` steps."""
-    if console.is_terminal:
-        with Progress(
-            BarColumn(bar_width=10),
-            TextColumn("{task.fields[figures]}"),
-            console=console,
-        ) as bar:
-            task = bar.add_task("", total=total, figures="")
+    """Shows a run's pace and learning until `total` environment steps."""
+    with (live if console.is_terminal else lines)(console, total=total) as show:
+        started, first, evaluated = time.monotonic(), None, None
 
-            def live(*, steps: int, speed: float, metrics: dict[str, float]) -> None:
-                bar.update(task, completed=steps, figures=describe(steps, total, speed, metrics))
+        def report(
+            *, steps: int, metrics: dict[str, float], evaluation: dict[str, float] | None
+        ) -> None:
+            nonlocal first, evaluated
+            now = time.monotonic()
+            if first is None:
+                first = now, steps
+                console.print(f"First update done after {now - started:.0f} s")
+                return
+            evaluated = evaluation or evaluated
+            speed = (steps - first[1]) / (now - first[0])
+            show(
+                steps=steps,
+                pace=pace(steps, total, speed),
+                learning=learning(metrics, evaluated),
+            )
 
-            yield live
-        return
+        yield report
 
-    last = -float("inf")
 
-    def line(*, steps: int, speed: float, metrics: dict[str, float]) -> None:
-        nonlocal last
+def pace(steps: int, total: int, speed: float) -> str:
+    """How far a run is, its speed in environment steps, and how long it still takes."""
+    minutes, seconds = divmod(int((total - steps) / speed), 60)
+    hours, minutes = divmod(minutes, 60)
+    left = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    return f"{steps / 1e6:.2f}/{total / 1e6:.2f}M steps  {speed:,.0f}/s  left {left}"
+
+
+def learning(metrics: dict[str, float], evaluation: dict[str, float] | None) -> str:
+    """How well a run learns; `nan` counts episodes and minibatches that were not finite."""
+    figures = [
+        f"success {metrics['success']:.2f}",
+        f"return {metrics['returns']:,.0f}",
+        f"kl {metrics['kl']:.3f}",
+        f"clipped {metrics['clip_fraction']:.2f}",
+        f"nan {metrics['broken_episodes'] + metrics['skipped_minibatches']:.0f}",
+    ]
+    if evaluation:
+        figures.append(f"evaluated {evaluation['success']:.2f}")
+    return "  ".join(figures)
+
+
+@contextmanager
+def live(console: Console, *, total: int) -> Iterator[Show]:
+    """A bar and the pace, and below it the learning."""
+    bars, below = Progress(BarColumn(None), TextColumn("{task.description}"), expand=True), Text()
+    bar = bars.add_task("", total=total)
+    with Live(Group(bars, below), console=console):
+
+        def show(*, steps: int, pace: str, learning: str) -> None:
+            bars.update(bar, completed=steps, description=pace)
+            below.plain = learning
+
+        yield show
+
+
+@contextmanager
+def lines(console: Console, *, total: int) -> Iterator[Show]:
+    """A line every now and then."""
+    shown = -float("inf")
+
+    def show(*, steps: int, pace: str, learning: str) -> None:
+        nonlocal shown
         now = time.monotonic()
-        if now - last < SECONDS_BETWEEN_LINES and steps < total:
-            return
-        last = now
-        console.print(describe(steps, total, speed, metrics), soft_wrap=True)
+        if now - shown >= SECONDS_BETWEEN_LINES or steps >= total:
+            shown = now
+            console.print(f"{pace}  {learning}", soft_wrap=True)
 
-    yield line
+    yield show

@@ -1,18 +1,25 @@
-"""The run folder: self-describing, never overwritten.
+"""The run folder: self-describing, never overwritten, continued by one process at a time.
 
-config.json, metrics.csv, timing.csv, TensorBoard events, checkpoints/, evaluation.json, curve.png
-and the video.
+config.json, metrics.csv, timing.csv, evaluations.csv, TensorBoard events, checkpoints/,
+evaluation.json, curve.png and the video.
 """
 
 import dataclasses
+import fcntl
 import json
 import os
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from configs import TrainConfig
+from train.checks import check
 from train.errors import UserError
+
+MAY_CHANGE = ("steps", "eval_episodes", "eval_every", "checkpoint_seconds", "keep_checkpoints")
+"""Settings that a run may be continued with although its checkpoints were made with others."""
 
 
 def fresh(config: TrainConfig, out: Path | None) -> Path:
@@ -34,6 +41,25 @@ def fresh(config: TrainConfig, out: Path | None) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"The output folder {folder} is not writable; choose another --out.")
     return folder
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps other processes from training in the folder.
+
+    Raises:
+      UserError: another one does already.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"Another process is training in {folder}; wait for it or stop it."
+        ) from None
+    finally:
+        os.close(handle)
 
 
 def next_free(folder: Path) -> Path:
@@ -60,17 +86,23 @@ def load_config(folder: Path) -> TrainConfig:
     """Reads config.json back.
 
     Raises:
-      UserError: the folder is not a run, or its config.json cannot be understood.
+      UserError: the folder is not a run, or its config.json is not a configuration that can run.
     """
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder} is not a run folder: it has no config.json.")
     try:
         content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError("it must hold settings by name")
         content.pop("versions", None)
-        return restore(TrainConfig, content)
-    except (ValueError, TypeError, AttributeError) as error:
+        config = restore(TrainConfig, content)
+        check(config)
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read as a configuration ({error}).") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return config
 
 
 def restore(kind: type, content: dict[str, Any]) -> Any:
@@ -81,6 +113,8 @@ def restore(kind: type, content: dict[str, Any]) -> Any:
         if name not in hints:
             raise ValueError(f"unknown setting '{name}'")
         if dataclasses.is_dataclass(hints[name]):
+            if not isinstance(value, dict):
+                raise ValueError(f"'{name}' is {value!r}; it must hold settings by name")
             value = restore(typing.cast(type, hints[name]), value)
         values[name] = tuple(value) if isinstance(value, list) else value
     return kind(**values)

@@ -13,8 +13,11 @@ PACKAGES = ("ndp-jax", "jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujo
 
 def prepare() -> None:
     """Sets what must be set before MuJoCo is imported and JAX is used, and imports both."""
+    import absl.logging
+
     choose_renderer()
     configure_jax()
+    absl.logging.set_verbosity(absl.logging.FATAL)  # orbax's notes; its errors become sentences
     with contextlib.redirect_stdout(io.StringIO()):  # mjx prints that it has no Warp
         import mujoco.mjx  # noqa: F401
 
@@ -48,8 +51,9 @@ def configure_jax() -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a run's numbers, and the device."""
+    """What decides a run's numbers beside its settings: packages, device and precision."""
     import jax
 
     found = {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES}
-    return found | {"device": jax.devices()[0].device_kind}
+    precision = jax.config.jax_default_matmul_precision or "default"
+    return found | {"device": jax.devices()[0].device_kind, "matmul_precision": precision}

@@ -69,6 +69,18 @@ def test_info_tells_success_and_distance(env):
     assert info["success"] is False
 
 
+def test_info_tells_the_velocity_of_the_robot(env):
+    """At rest in the beginning; then along the hand's motion, whose speed varies within a step."""
+    before, info = env.reset(seed=0)
+    assert np.linalg.norm(info["robot_velocity"]) < 1e-3
+    for _ in range(EPISODE):
+        after, *_, info = env.step(np.array([1, -1, 0], np.float32))
+        moved, before = (after - before)[:3] / 0.05, after
+    speed, mean_speed = np.linalg.norm(info["robot_velocity"]), np.linalg.norm(moved)
+    assert info["robot_velocity"] @ moved > 0.999 * speed * mean_speed
+    assert 0.3 * mean_speed < speed < 3 * mean_speed
+
+
 def test_a_nan_terminates(env):
     env.reset(seed=0)
     observation, reward, terminated, truncated, _ = env.unwrapped.step(

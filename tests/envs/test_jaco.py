@@ -76,6 +76,13 @@ def test_robot_state_is_position_and_velocity_of_the_joints(env, start, step):
     np.testing.assert_array_equal(velocity, state.obs[:, 16:25])
 
 
+def test_a_trace_goes_through_the_finger_point(env, start, step):
+    state = step(start, jnp.ones((BATCH, 9)))
+    position, _ = jax.vmap(env.robot_state)(state)
+    trace = env.trace(np.asarray(position).reshape(2, BATCH // 2, 9))
+    np.testing.assert_allclose(trace.reshape(BATCH, 3), state.obs[:, 31:34], atol=1e-5)
+
+
 def test_arm_and_cube_rest(start, play):
     _, _, observations = play(start, lambda *_: jnp.zeros((BATCH, 9)))
     np.testing.assert_allclose(

@@ -108,3 +108,9 @@ def test_robot_state_is_position_and_velocity_of_the_hand(env, start, step):
     np.testing.assert_allclose(position, data.body("hand").xpos, atol=1e-5)
     np.testing.assert_allclose(velocity, jacobian @ data.qvel, atol=1e-4)
     assert np.linalg.norm(velocity) > 0.1
+
+
+def test_a_trace_goes_through_the_hand(env, start, step):
+    state = step(start, jnp.ones((BATCH, 3)))
+    position, _ = jax.vmap(env.robot_state)(state)
+    np.testing.assert_array_equal(env.trace(np.asarray(position)), state.obs[:, :3])

@@ -136,3 +136,20 @@ def test_gradients_reach_goal_and_weights():
 
     gradient = jax.grad(objective)(params)["params"]["head"]
     assert all(jnp.linalg.norm(gradient[name]["kernel"]) > 0 for name in ("goal", "weights"))
+
+
+def test_the_plan_is_the_movement_that_the_actions_make():
+    head = primitive_head()
+    policy, params = initialised(head)
+    assert set(params) == {"params"}
+    observation, position, velocity = inputs((2, 3))
+    output, sown = policy.apply(params, observation, position, velocity, mutable=["intermediates"])
+    (plan,) = sown["intermediates"]["head"]["plan"]
+    assert plan.path.shape == (2, 3, CHUNK * SUBSTEPS + 1, DIMS)
+    np.testing.assert_array_equal(plan.path[..., 0, :], position)
+    moves = jnp.diff(plan.path[..., ::SUBSTEPS, :], axis=-2)
+    np.testing.assert_allclose(moves / head.action_scale, output.mean, atol=1e-4)
+    offset = (plan.goal - position) / head.goal_scale
+    assert 0 < jnp.max(jnp.abs(offset)) < 0.5
+    unchanged = policy.apply(params, observation, position, velocity)
+    np.testing.assert_array_equal(unchanged.mean, output.mean)

@@ -1,15 +1,20 @@
 import dataclasses
+import errno
 import json
+import os
+import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from probes import CONFIG, RewardFromBoth
 
 from configs import Network
-from train import checkpoint
+from train import checkpoint, run
 from train.agent import hyperparameters
-from train.errors import UserError
+from train.errors import Stopped, UserError
 from train.ppo import make_learner
 
 
@@ -31,6 +36,19 @@ def folder(tmp_path, state):
     return tmp_path
 
 
+def restore(folder, state, config=CONFIG):
+    with checkpoint.open_manager(folder, read_only=True) as manager:
+        return checkpoint.restore(manager, jax.eval_shape(lambda: state), config=config)[1]
+
+
+def refusal(folder, state, config=CONFIG):
+    """The one sentence that a checkpoint is refused with."""
+    with pytest.raises(UserError) as caught:
+        restore(folder, state, config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 def bits(tree):
     def raw(leaf):
         is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
@@ -40,8 +58,7 @@ def bits(tree):
 
 
 def test_a_restored_state_continues_bit_for_bit(learner, state, folder):
-    template = jax.eval_shape(lambda: state)
-    restored = checkpoint.restore_latest(folder, template, config=CONFIG)
+    restored = restore(folder, state)
     jax.tree.map(np.testing.assert_array_equal, bits(restored), bits(state))
     update = jax.jit(learner.update)
     (one, first), (other, second) = update(state), update(restored)
@@ -58,38 +75,119 @@ def test_saving_does_not_disturb_the_next_update(learner, state, tmp_path):
         checkpoint.save(manager, mine, config=CONFIG, steps=40)
         for _ in range(3):
             mine, _ = update(mine)
-    restored = checkpoint.restore_latest(tmp_path, jax.eval_shape(lambda: state), config=CONFIG)
-    jax.tree.map(np.testing.assert_array_equal, bits(restored), bits(state))
+    jax.tree.map(np.testing.assert_array_equal, bits(restore(tmp_path, state)), bits(state))
 
 
-@pytest.mark.parametrize("field", ["task", "policy"])
-def test_a_checkpoint_of_something_else_is_refused(field, state, folder):
-    other = dataclasses.replace(CONFIG, **{field: "ppo"})
-    sentence = f"is of {field} '{getattr(CONFIG, field)}', but the run is of {field} 'ppo'"
-    with pytest.raises(UserError, match=sentence):
-        checkpoint.restore_latest(folder, jax.eval_shape(lambda: state), config=other)
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"task": "push"}, "made with --task probe, but the run's config.json says push"),
+        ({"policy": "ppo"}, "made with --policy ndp, but the run's config.json says ppo"),
+        ({"seed": 1}, "made with --seed 0, but the run's config.json says 1"),
+        (
+            {"ppo": dataclasses.replace(CONFIG.ppo, learning_rate=0.1)},
+            "made with --learning-rate 0.001, but the run's config.json says 0.1",
+        ),
+        (
+            {"network": Network(hidden=(32,))},
+            "made with --hidden (16,), but the run's config.json says (32,)",
+        ),
+    ],
+)
+def test_a_checkpoint_of_another_configuration_is_refused(changes, sentence, state, folder):
+    assert sentence in refusal(folder, state, dataclasses.replace(CONFIG, **changes))
+
+
+def test_settings_that_leave_training_as_it_is_may_change(state, folder):
+    changed = dataclasses.replace(CONFIG, steps=4000, eval_every=1, keep_checkpoints=9)
+    assert restore(folder, state, changed).updates == state.updates
 
 
 def test_a_checkpoint_of_another_shape_is_refused(folder):
-    wider = dataclasses.replace(CONFIG, network=Network(hidden=(32,)))
-    learner = make_learner(RewardFromBoth(), wider)
-    template = jax.eval_shape(learner.init, jax.random.key(0), hyperparameters(wider))
-    with pytest.raises(UserError, match=r"does not fit the run's config.json") as caught:
-        checkpoint.restore_latest(folder, template, config=wider)
-    assert "\n" not in str(caught.value)
+    """As after an upgrade of MJX that changes what its data hold."""
+    wider = make_learner(RewardFromBoth(), dataclasses.replace(CONFIG, num_envs=9))
+    other = jax.eval_shape(wider.init, jax.random.key(0), hyperparameters(CONFIG))
+    assert "does not fit its configuration" in refusal(folder, other)
 
 
 def test_a_missing_checkpoint_is_one_sentence(tmp_path, state):
-    for _ in range(2):
-        with pytest.raises(UserError, match="holds no checkpoint yet"):
-            checkpoint.restore_latest(tmp_path, jax.eval_shape(lambda: state), config=CONFIG)
-        (tmp_path / "checkpoints").mkdir(exist_ok=True)
+    (tmp_path / "checkpoints").mkdir()
+    assert "holds no checkpoint yet" in refusal(tmp_path, state)
+    run.save_config(tmp_path, dataclasses.replace(CONFIG, task="push"), {})
+    (tmp_path / "checkpoints").rmdir()
+    with pytest.raises(UserError, match="holds no checkpoint yet"):
+        checkpoint.load_run(tmp_path)
 
 
-def test_a_damaged_checkpoint_is_one_sentence(folder, state):
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_checkpoint_of_another_version_is_refused(version, state, folder):
     file = folder / "checkpoints" / "40" / "made_by" / "metadata"
-    assert json.loads(file.read_text()) == {"task": "probe", "policy": "ndp"}
-    file.write_text("{")
-    with pytest.raises(UserError, match="cannot be read") as caught:
-        checkpoint.restore_latest(folder, jax.eval_shape(lambda: state), config=CONFIG)
-    assert "\n" not in str(caught.value)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": version}))
+    message = refusal(folder, state)
+    assert f"has format {version}, but this ndp-jax reads format 2" in message
+    assert ("upgrade ndp-jax" in message) == (version == 3)
+
+
+def files_of(folder):
+    return sorted(path for path in (folder / "checkpoints" / "40").rglob("*") if path.is_file())
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def edit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # orbax's threads
+@pytest.mark.parametrize("damage", [Path.unlink, truncate, edit])
+def test_a_damaged_file_is_noticed_or_does_not_matter(damage, state, folder, tmp_path_factory):
+    """Whichever file it is: one sentence, or exactly what was saved."""
+    noticed = 0
+    for file in files_of(folder):
+        copy = tmp_path_factory.mktemp("copy")
+        shutil.copytree(folder / "checkpoints", copy / "checkpoints")
+        damage(copy / file.relative_to(folder))
+        try:
+            restored = restore(copy, state)
+        except UserError as error:
+            noticed += 1
+            assert "\n" not in str(error)
+            assert str(copy) in str(error)
+            continue
+        jax.tree.map(np.testing.assert_array_equal, bits(restored), bits(state))
+    assert noticed >= 3
+
+
+@pytest.mark.parametrize("item", ["state", "made_by"])
+def test_a_missing_part_is_one_sentence(item, state, folder):
+    shutil.rmtree(folder / "checkpoints" / "40" / item)
+    assert "cannot be read" in refusal(folder, state)
+
+
+def test_an_edited_number_is_noticed(state, folder):
+    """Written by orbax itself, so that only the digest can tell."""
+    other = state.replace(updates=state.updates + 1)
+    with checkpoint.open_manager(folder) as manager:
+        checkpoint.save(manager, other, config=CONFIG, steps=80)
+    checkpoints = folder / "checkpoints"
+    shutil.rmtree(checkpoints / "40" / "state")
+    shutil.move(checkpoints / "80" / "state", checkpoints / "40" / "state")
+    shutil.rmtree(checkpoints / "80")
+    message = refusal(folder, state)
+    assert "is not what was written there; delete" in message
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_saved_stays(state, folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    stopped = pytest.raises(Stopped, match=r"the disk is full.* intact.*--resume")
+    with stopped, checkpoint.open_manager(folder) as manager:
+        monkeypatch.setattr(ocp.StandardCheckpointHandler, "async_save", full)
+        monkeypatch.setattr(ocp.JsonCheckpointHandler, "async_save", full)
+        checkpoint.save(manager, state, config=CONFIG, steps=80)
+    jax.tree.map(np.testing.assert_array_equal, bits(restore(folder, state)), bits(state))

@@ -15,6 +15,10 @@ def test_every_preset_passes(task):
         check(dataclasses.replace(PRESETS[task], policy=policy))
 
 
+def test_a_whole_number_may_stand_for_a_number():
+    check(dataclasses.replace(PRESETS["push"], primitive=Primitive(alpha=5), ppo=PPO(gamma=1)))
+
+
 @pytest.mark.parametrize("task", envs.TASKS)
 def test_a_presets_episode_is_its_tasks(task):
     assert PRESETS[task].episode_length == envs.make(task).episode_length
@@ -46,6 +50,20 @@ def test_a_batch_that_may_hang_is_refused(monkeypatch):
         ({"primitive": Primitive(alpha=-5.0)}, "--alpha is -5.0"),
         ({"primitive": Primitive(alpha=160.0)}, "--alpha is 160.0, with which 40 integration"),
         ({"primitive": Primitive(alpha_x=41.0)}, "--alpha-x is 41.0, with which 40 integration"),
+        ({"primitive": Primitive(alpha_x=1e-9)}, "--alpha-x is 1e-09; it must lie between 1e-06"),
+        ({"chunk": 150, "primitive": Primitive(substeps=80)}, "--chunk 150 make 12000 integration"),
+        ({"num_envs": 20_000_000}, "--num-envs is 20000000; it must be at most 1,000,000"),
+        (
+            {"num_envs": 10**6, "episode_length": 3000, "rollout_steps": 3000},
+            "--num-envs 1000000 and --rollout-steps 3000 make more than 2147483647",
+        ),
+        ({"steps": "1000"}, "--steps is '1000'; it must be a whole number"),
+        ({"ppo": PPO(clip=True)}, "--clip is True; it must be a number"),
+        (
+            {"network": Network(hidden=[8])},
+            r"--hidden is \[8\]; it must be a list of whole",
+        ),
+        ({"policy": "dnp"}, "--policy is 'dnp'; it must be one of ndp, ppo-multi, ppo"),
     ],
 )
 def test_what_cannot_run_is_refused_in_one_sentence(changes, sentence):

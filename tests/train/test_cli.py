@@ -4,13 +4,14 @@ import json
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 
 import envs
+import ndp_jax
 from configs import PRESETS
-from train import controllers, render, tasks
+from train import controllers, metrics, render, tasks
+from train.checks import flag, settings
 from train.cli import main, parse
 
 
@@ -56,6 +57,18 @@ def test_the_task_selects_the_preset_and_options_override_it():
         (["render", "push", "--controller", "zorro"], "invalid choice 'zorro'"),
         (["render", "push", "--episodes", "0"], "--episodes is 0"),
         (["render", "push", "--out", "film.avi"], "it must end in .mp4, .gif, .png."),
+        (["render", "push", "--which", "3"], "--which needs a run, and push is a task."),
+        (["render", "push", "--near"], "--near needs a run, and push is a task."),
+        (["render", "push", "--at", "3"], "--at is for pictures; give an --out that ends in .png"),
+        (["train", "--resume"], "Missing value for argument '--resume'"),
+        (["train", "--resume", "nowhere"], "nowhere is not a run folder: it has no config.json."),
+        (["train", "--resume", "nowhere", "--seed", "1"], "--seed cannot be given with --resume"),
+        (["train", "push", "--resume=nowhere"], "Leave out 'push': with --resume the run says"),
+        (["train", "--resume", "nowhere", "--steps", "many"], "Error parsing --steps"),
+        (["export", "nowhere"], "nowhere is not a run folder: it has no config.json."),
+        (["evaluate", "nowhere", "--checkpoint", "worst"], "invalid choice 'worst'"),
+        (["plot", "nowhere", "--statistic", "median"], "invalid choice 'median'"),
+        (["train", "push", "--alpha", "160"], "--alpha is 160.0, with which 40 integration steps"),
         (["bench", "push", "sucker"], "There is no task 'sucker'; did you mean 'soccer'?"),
         (["bench", "--num-envs", "0"], "--num-envs is 0"),
         (["plot", "nowhere"], "nowhere is not a run folder"),
@@ -118,7 +131,7 @@ def test_a_controller_is_filmed(capsys, tmp_path, monkeypatch):
         seen.append((env.mj_model.nmocap, episodes))
         return outcome
 
-    def film(env, filmed, path, *, episodes):
+    def film(env, filmed, path, *, episodes, plan, near, at):
         assert filmed is outcome
         path.touch()
 
@@ -132,17 +145,51 @@ def test_a_controller_is_filmed(capsys, tmp_path, monkeypatch):
     assert "Wrote runs/push-zero.mp4" in capsys.readouterr().out
 
 
-def test_help_is_quick_and_names_every_setting():
-    began = time.monotonic()
+QUICK = [
+    ["--help"],
+    ["train", "--help"],
+    ["train", "pusk"],
+    ["train", "push", "--sed", "1"],
+    ["train", "pick", "--chunk", "7"],
+    ["train", "--resume", "nowhere"],
+    ["evaluate", "nowhere"],
+    ["render", "nowhere"],
+    ["plot", "nowhere"],
+]
+
+
+@pytest.mark.parametrize("arguments", QUICK)
+def test_help_and_mistakes_answer_before_anything_heavy_is_imported(arguments):
+    script = """
+import sys, time
+from train.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+heavy = {"jax", "numpy", "flax", "brax", "mujoco", "orbax", "matplotlib"} & sys.modules.keys()
+print("heavy:", heavy or "none", "seconds:", time.process_time())
+"""
+    command = [sys.executable, "-c", script, *arguments]
+    last = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[
+        -2
+    ]
+    assert last.startswith("heavy: none")
+    assert float(last.split()[-1]) < 1
+
+
+def test_help_names_every_setting_with_default_and_help():
     shown = subprocess.run(
         [sys.executable, "-m", "train.cli", "train", "--help"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert time.monotonic() - began < 5  # heavy imports alone take longer on a busy machine
-    for flag in ("--policy", "--seed", "--num-envs", "--learning-rate", "--goal-scale", "--out"):
-        assert flag in shown
+    shown = " ".join(shown.replace("│", " ").split())
+    for name, value in settings(PRESETS["push"]).items():
+        if name != "task":
+            default = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            assert re.search(rf"{flag(name)} .*?[a-z] .*?\(default: {re.escape(default)}\)", shown)
 
 
 @pytest.mark.slow
@@ -151,11 +198,18 @@ def test_a_run_from_training_to_video(capsys, tmp_path):
     folder = tmp_path / "run"
     arguments = ["--steps", "4800", "--num-envs", "16", "--eval-episodes", "20"]
     assert main(["train", "push", "--out", str(folder), *arguments]) == 0
+    assert main(["train", "--resume", str(folder), "--steps", "7200"]) == 0
     assert main(["evaluate", str(folder), "--episodes", "10", "--stochastic"]) == 0
-    assert main(["render", str(folder), "--episodes", "1"]) == 0
+    assert main(["evaluate", str(folder), "--episodes", "10", "--checkpoint", "best"]) == 0
+    assert main(["export", str(folder)]) == 0
+    assert main(["render", str(folder), "--which", "1"]) == 0
     assert main(["plot", str(folder), "--out", str(tmp_path / "curves.png")]) == 0
     assert "Deterministic success 0.0" in capsys.readouterr().out
     assert json.loads((folder / "evaluation.json").read_text())["episodes"] == 20
     assert json.loads((folder / "evaluation-stochastic.json").read_text())["episodes"] == 10
+    assert json.loads((folder / "evaluation-best.json").read_text())["episodes"] == 10
+    assert metrics.read(folder)["steps"] == [2400, 4800, 7200]
+    policy = ndp_jax.load_policy(folder / "policy.msgpack")
+    assert policy([0.0] * 9).shape == (5, 3)
     for file in ("curve.png", "video.mp4", "metrics.csv", "timing.csv", "config.json"):
         assert (folder / file).stat().st_size > 0

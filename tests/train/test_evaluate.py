@@ -29,7 +29,7 @@ def test_a_summary_counts():
     summary = summarize(outcome)
     assert summary["episodes"] == 4
     assert summary["success"] == 0.75
-    assert summary["return"] == 2.5
+    assert summary["returns"] == 2.5
     assert summary["distance"] == pytest.approx(0.15)
     assert summary["broken"] == 1
 

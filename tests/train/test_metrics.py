@@ -1,17 +1,90 @@
+import sys
+from types import SimpleNamespace
+
+import pytest
+from probes import CONFIG
+
 from train import metrics
+from train.errors import UserError
+from train.metrics import EVALUATIONS, METRICS, TIMING
+
+ROW = {"success": 0.1, "returns": -3.5e-9}
 
 
 def test_rows_come_back_and_a_reopened_log_continues(tmp_path):
     for steps in (10, 20):
         with metrics.open_log(tmp_path) as write:
-            write(steps=steps, seconds=steps / 3, metrics={"success": 0.1, "returns": -3.5e-9})
+            write(METRICS, steps, ROW)
+            write(TIMING, steps, {"seconds": steps / 4})
     assert metrics.read(tmp_path) == {
         "steps": [10, 20],
         "success": [0.1, 0.1],
         "returns": [-3.5e-9, -3.5e-9],
     }
-    assert metrics.read(tmp_path, file="timing.csv") == {
-        "steps": [10, 20],
-        "seconds": [3.333, 6.667],
-    }
+    assert metrics.read(tmp_path, TIMING) == {"steps": [10, 20], "seconds": [2.5, 5.0]}
+    assert metrics.last_row(tmp_path, TIMING) == {"steps": 20, "seconds": 5.0}
+    assert metrics.read(tmp_path, EVALUATIONS) == {}
     assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_what_is_published_is_named_after_its_file(tmp_path):
+    published = []
+
+    def publish(numbers, *, steps):
+        published.append((steps, numbers))
+
+    with metrics.open_log(tmp_path, publish=publish) as write:
+        write(METRICS, 10, ROW)
+        write(TIMING, 10, {"seconds": 1.0})
+        write(EVALUATIONS, 10, {"success": 0.5})
+    assert published == [(10, ROW), (10, {"evaluation/success": 0.5})]
+
+
+def test_rewinding_drops_later_and_torn_rows(tmp_path):
+    with metrics.open_log(tmp_path) as write:
+        for steps in (10, 20, 30):
+            write(METRICS, steps, ROW)
+            write(TIMING, steps, {"seconds": steps / 4})
+        write(EVALUATIONS, 30, {"success": 0.5})
+    with (tmp_path / METRICS).open("a") as file:
+        file.write("40,0.")
+    metrics.rewind(tmp_path, steps=20)
+    assert metrics.read(tmp_path)["steps"] == [10, 20]
+    assert metrics.read(tmp_path, TIMING)["steps"] == [10, 20]
+    assert metrics.read(tmp_path, EVALUATIONS) == {}
+    metrics.rewind(tmp_path, steps=0)
+    assert metrics.read(tmp_path) == {}
+
+
+@pytest.mark.parametrize("content", ["steps,success\n1,a\n", "steps,success\n1\n"])
+def test_what_is_no_table_of_numbers_is_refused(tmp_path, content):
+    (tmp_path / METRICS).write_text(content)
+    with pytest.raises(UserError, match="cannot be read as a table of numbers"):
+        metrics.read(tmp_path)
+
+
+def test_weights_and_biases_is_told_everything(tmp_path, monkeypatch):
+    calls = []
+    run = SimpleNamespace(
+        log=lambda numbers, step: calls.append((numbers, step)),
+        finish=lambda: calls.append("finished"),
+    )
+
+    def init(**options):
+        calls.append((options["id"], options["config"]["task"], options["resume"]))
+        return run
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    with (
+        metrics.weights_and_biases(tmp_path, CONFIG) as publish,
+        metrics.open_log(tmp_path, publish=publish) as write,
+    ):
+        write(METRICS, 10, ROW)
+    assert calls == [(tmp_path.name, "probe", "allow"), (ROW, 10), "finished"]
+
+
+def test_without_the_package_one_sentence_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    missing = pytest.raises(UserError, match="--wandb needs the package wandb; run `pip install")
+    with missing, metrics.weights_and_biases(tmp_path, CONFIG):
+        pass

@@ -13,6 +13,7 @@ from probes import Probe, RewardFromBoth
 
 from configs import PPO, Network, Primitive, TrainConfig
 from ndp_jax.policies import PolicyOutput
+from train import ppo
 from train.agent import hyperparameters
 from train.ppo import ADAM, Batch, descend, generalized_advantage, loss, make_learner, standardize
 
@@ -206,53 +207,71 @@ def test_an_episode_may_span_updates():
 
 
 class Fragile(RewardFromBoth):
-    """Environments that drew -1 break in their third step."""
+    """Something becomes NaN in the third step of environments that drew -1."""
 
     length = 10
     terminates = False
 
+    def __init__(self, what):
+        self.what = what
+
     def step(self, state, action):
         after = super().step(state, action)
         breaks = (state.info["drawn"] < 0) & (state.info["step"] == 2)
-        nan = breaks.astype(jnp.float32)
-        return after.replace(
-            done=nan,
-            reward=jnp.where(breaks, jnp.nan, after.reward),
-            metrics=after.metrics | {"nan": nan, "success": jnp.ones(())},
-        )
+        poison = jnp.where(breaks, jnp.nan, 0.0)
+        metrics = after.metrics | {"success": jnp.ones(())}
+        if self.what == "state":  # as MjxEnv tells
+            nan = breaks.astype(jnp.float32)
+            return after.replace(done=nan, metrics=metrics | {"nan": nan})
+        poisoned = {self.what: getattr(after, self.what) + poison}
+        return after.replace(metrics=metrics, **poisoned)
 
 
-def test_a_broken_environment_is_counted_and_left_out():
-    learner, state = started(Fragile(), tiny("ndp", rollout_steps=10))
+@pytest.mark.parametrize("what", ["state", "reward", "obs"])
+def test_a_broken_environment_is_counted_and_left_out(what):
+    learner, state = started(Fragile(what), tiny("ndp", rollout_steps=10))
     broken = state.episodes.state.obs[:, 0] < 0
     assert 0 < broken.sum() < 8
-    state, batch = jax.jit(learner.collect)(state)
+    collected, batch = jax.jit(learner.collect)(state)
     weight = batch.weight.reshape(2, 8, 5).swapaxes(1, 2).reshape(10, 8)
     np.testing.assert_array_equal(weight[:2], 1)
     np.testing.assert_array_equal(weight[2:].all(axis=0), ~broken)
     np.testing.assert_array_equal(weight[2:].any(axis=0), ~broken)
-    assert state.finished["broken"] == jnp.mean(broken)
-    assert state.finished["success"] == jnp.mean(~broken)
+    assert collected.faults.broken_episodes == jnp.sum(broken)
+    assert collected.finished["success"] == jnp.mean(~broken)
+    update = jax.jit(learner.update)
     for _ in range(3):
-        state, metrics = jax.jit(learner.update)(state)
-    finite = jax.tree.map(lambda x: bool(jnp.all(jnp.isfinite(x))), state.params)
-    assert all(jax.tree.leaves(finite))
+        before, (state, metrics) = state, update(state)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.params))
+    assert optax.tree.norm(optax.tree.sub(state.params, before.params)) > 0
+    assert metrics["broken_episodes"] > jnp.sum(broken)
     assert metrics["skipped_minibatches"] == 0
 
 
-def test_a_non_finite_gradient_moves_nothing():
-    params = {"w": jnp.ones(3)}
-    gradient = {"w": jnp.array([1.0, jnp.nan, 0.0])}
-    moved, moments, norm = descend(
-        params,
-        ADAM.init(params),
-        gradient,
-        learning_rate=jnp.asarray(0.1),
-        max_grad_norm=jnp.asarray(1.0),
-    )
-    assert not jnp.isfinite(norm)
-    np.testing.assert_array_equal(moved["w"], params["w"])
-    assert moments.count == 0
+def test_a_non_finite_gradient_skips_its_minibatch_and_no_other(monkeypatch):
+    class Drawn(RewardFromBoth):
+        def draw(self, key):
+            return jax.random.uniform(key, (), minval=-1)
+
+    def poisoned(output, batch, hyper):
+        total, parts = loss(output, batch, hyper)
+        bad = jnp.any(batch.inputs.observation > 0.5)
+        return total * jnp.where(bad, jnp.nan, 1.0), parts
+
+    monkeypatch.setattr(ppo, "loss", poisoned)
+    config = tiny("ndp", ppo=PPO(minibatches=8, epochs=2, max_kl=1e6))
+    learner, state = started(Drawn(), config)
+    update = jax.jit(learner.update)
+    state, _ = update(state)
+    _, batch = jax.jit(learner.collect)(state)
+    bad = int(jnp.sum(batch.inputs.observation > 0.5))
+    assert 0 < bad < 8
+    after, metrics = update(state)
+    assert metrics["skipped_minibatches"] == after.faults.skipped_minibatches == 2 * bad
+    assert after.faults.skipped_in_a_row < 2 * bad
+    assert after.optimizer.count == 2 * (8 - bad)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((after.params, metrics)))
+    assert optax.tree.norm(optax.tree.sub(after.params, state.params)) > 0
 
 
 def test_same_seed_same_numbers_and_other_seed_other_resets():

@@ -46,7 +46,16 @@ def test_an_unwritable_folder_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "no config.json"), ("{", "cannot be read"), ('{"tusk": 1}', "unknown setting 'tusk'")],
+    [
+        (None, "no config.json"),
+        ("{", "cannot be read"),
+        ("[]", "it must hold settings by name"),
+        ('{"tusk": 1}', "unknown setting 'tusk'"),
+        ('{"task": "push", "ppo": 3}', "'ppo' is 3; it must hold settings by name"),
+        ('{"task": "push", "seed": "one"}', "--seed is 'one'; it must be a whole number"),
+        ('{"task": "push", "policy": "ndq"}', "--policy is 'ndq'; it must be one of ndp"),
+        ('{"task": "push", "chunk": 7}', "--chunk 7 does not divide the 150-step episode"),
+    ],
 )
 def test_a_folder_that_is_no_run_is_refused(tmp_path, content, problem):
     if content is not None:

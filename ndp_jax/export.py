@@ -1,0 +1,222 @@
+"""Policies as files, which hold what is needed to act and nothing else.
+
+    policy = ndp_jax.load_policy("policy.msgpack")
+    actions = policy(observation, velocity)  # (..., T, A), the robot's next T actions
+
+The first line of a file names its format and the SHA-256 of the rest, which is MessagePack: a
+description of the policy's modules, their parameters, the statistics of the observations, and what
+the writer says about it all.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import serialization
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from ndp_jax.dmp import DMP
+from ndp_jax.normalize import RunningStats, normalize
+from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
+
+FORMAT = 1
+"""Of the files written; whoever changes a part's fields raises it."""
+
+PARTS = {part.__name__: part for part in (Policy, PrimitiveHead, DirectHead, DMP)}
+"""What a file can describe: parts whose actions do not depend on where the robot is."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPolicy:
+    """What the robot sees to its next T actions: pure, for one robot or a batch, compiled.
+
+    Attributes:
+      policy: the Flax module.
+      params: its parameters.
+      statistics: of the observations it learned from.
+      about: what the writer said. `ndp export` names the `task`, its `dt` (s per action),
+        `action_scale` (position change of a unit action) and `action_limit` (where the task clips
+        actions, on both sides), and the `config` and `versions` of the training run.
+    """
+
+    policy: Policy
+    params: PyTree
+    statistics: RunningStats
+    about: dict[str, Any]
+
+    @property
+    def chunk(self) -> int:
+        """T, actions per query."""
+        return self.policy.head.chunk
+
+    @property
+    def action_size(self) -> int:
+        """A."""
+        return self.policy.head.action_size
+
+    @property
+    def observation_size(self) -> int:
+        """O."""
+        return self.statistics.mean.shape[0]
+
+    @property
+    def velocity_size(self) -> int:
+        """D; 0 for a policy without a primitive, which asks for no velocity."""
+        head = self.params["params"]["head"]
+        return head["goal"]["bias"].size if isinstance(self.policy.head, PrimitiveHead) else 0
+
+    def __call__(
+        self,
+        observation: Float[ArrayLike, "..."],
+        velocity: Float[ArrayLike, "..."] | None = None,
+    ) -> Float[Array, "..."]:
+        """Action means of the next T steps; the next query is due when all have been executed.
+
+        Where the robot is does not enter but through the observation: actions are differences of
+        positions, which shift with the robot.
+
+        Args:
+          observation: as the task gives it, (..., O).
+          velocity: of the robot when asked, per second, in the units that actions move, (..., D);
+            what the movement sets out with. None for a robot at rest. A policy without a primitive
+            ignores it.
+
+        Returns:
+          Actions in action units, not clipped, (..., T, A).
+
+        Raises:
+          ValueError: a shape is not what the policy has learned with.
+        """
+        observation = jnp.asarray(observation, self.statistics.mean.dtype)
+        if observation.shape[-1:] != (self.observation_size,):
+            raise ValueError(
+                f"observation has shape {observation.shape}; give (..., {self.observation_size})."
+            )
+        shape = (*observation.shape[:-1], self.velocity_size)
+        rest = jnp.zeros(shape, observation.dtype)
+        if velocity is None or not self.velocity_size:
+            velocity = rest
+        velocity = jnp.asarray(velocity, observation.dtype)
+        if velocity.shape != shape:
+            raise ValueError(f"velocity has shape {velocity.shape}; give {shape}, or None at rest.")
+        return _means(self.policy, self.params, self.statistics, observation, rest, velocity)
+
+
+def save_policy(
+    path: str | os.PathLike[str],
+    policy: Policy,
+    params: PyTree,
+    statistics: RunningStats,
+    *,
+    about: dict[str, Any],
+) -> None:
+    """Writes a file that is either complete or absent.
+
+    Args:
+      path: of the file.
+      policy: its head is a `PrimitiveHead` or a `DirectHead`.
+      params: what `policy.init` made and a learner improved.
+      statistics: by which the observations were normalised.
+      about: anything worth knowing, of strings, numbers, lists and dictionaries.
+
+    Raises:
+      ValueError: the policy has a part that is none of `PARTS`, or `about` holds something else.
+      OSError: the file cannot be written.
+    """
+    body = serialization.msgpack_serialize(
+        {
+            "policy": _describe(policy),
+            "params": serialization.to_state_dict(params),
+            "statistics": serialization.to_state_dict(statistics),
+            "about": _describe(about),
+        }
+    )
+    header = f"ndp_jax policy {FORMAT} {hashlib.sha256(body).hexdigest()}\n"
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(header.encode() + body)
+    partial.replace(path)
+
+
+def load_policy(path: str | os.PathLike[str]) -> LoadedPolicy:
+    """Reads what `ndp export` or `save_policy` wrote.
+
+    Raises:
+      ValueError: there is no such file, it is not a policy, it is damaged, or too new.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"The policy {path} cannot be read ({error.strerror}); `ndp export RUN` writes one."
+        ) from None
+    header, _, body = content.partition(b"\n")
+    match = re.fullmatch(rb"ndp_jax policy ([1-9]\d*) ([0-9a-f]{64})", header)
+    if not match:
+        raise ValueError(f"{path} is not a policy; give a file that `ndp export RUN` wrote.")
+    if int(match[1]) > FORMAT:
+        raise ValueError(
+            f"The policy {path} has format {int(match[1])} and this ndp_jax reads formats up to "
+            f"{FORMAT}; install a newer ndp_jax."
+        )
+    if hashlib.sha256(body).hexdigest() != match[2].decode():
+        raise ValueError(f"The policy {path} is truncated or was changed; export it again.")
+    saved: Any = serialization.msgpack_restore(body)
+    return LoadedPolicy(
+        policy=_build(saved["policy"]),
+        params=jax.tree.map(jnp.asarray, saved["params"]),
+        statistics=RunningStats(**jax.tree.map(jnp.asarray, saved["statistics"])),
+        about=saved["about"],
+    )
+
+
+@functools.partial(jax.jit, static_argnames="policy")
+def _means(
+    policy: Policy,
+    params: PyTree,
+    statistics: RunningStats,
+    observation: Float[Array, "*batch O"],
+    position: Float[Array, "*batch D"],
+    velocity: Float[Array, "*batch D"],
+) -> Float[Array, "*batch T A"]:
+    with jax.default_matmul_precision("highest"):
+        output = policy.apply(params, normalize(statistics, observation), position, velocity)
+    return cast(PolicyOutput, output).mean
+
+
+def _describe(value: Any) -> Any:
+    """Parts as dictionaries that name their class, tuples as lists, scalar arrays as numbers."""
+    if type(value) in PARTS.values():
+        names = [field.name for field in dataclasses.fields(value) if field.name != "parent"]
+        described = {name: _describe(getattr(value, name)) for name in names}
+        return {"class": type(value).__name__} | described
+    if isinstance(value, dict):
+        return {name: _describe(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_describe(item) for item in value]
+    if isinstance(value, jax.Array | np.ndarray | np.generic) and value.ndim == 0:
+        return value.item()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise ValueError(
+        f"A policy file cannot hold {type(value).__name__}; it can hold {', '.join(PARTS)}, "
+        "numbers, strings, lists and dictionaries."
+    )
+
+
+def _build(description: Any) -> Any:
+    """What `_describe` described; hashable."""
+    if isinstance(description, dict):
+        values = {name: _build(value) for name, value in description.items()}
+        return PARTS[values.pop("class")](**values)
+    if isinstance(description, list):
+        return tuple(_build(item) for item in description)
+    return description

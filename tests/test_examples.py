@@ -1,0 +1,117 @@
+"""The examples do what they say, with a policy that has learned nothing."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+
+import envs.gym  # noqa: F401 (prints and registers the tasks when first imported)
+from ndp_jax import DMP, load_policy, normalize, save_policy
+from ndp_jax.policies import Policy, PrimitiveHead
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+OUTPUT = r"(episode \d+: distance (1[5-9]|2\d|3[0-6])\.\d cm\n){2}"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Policies that move the hand somewhere: for push, and for another task."""
+    policy = Policy(
+        head=PrimitiveHead(
+            dmp=DMP(n_basis=6, n_steps=40, alpha=5.0),
+            chunk=5,
+            action_size=3,
+            duration=0.25,
+            action_scale=0.01,
+            goal_scale=0.05,
+            weight_scale=50.0,
+        ),
+        hidden=(8,),
+    )
+    params = policy.init(jax.random.key(0), jnp.zeros(9), jnp.zeros(3), jnp.zeros(3))
+    params = jax.tree.map(lambda x: x + jax.random.normal(jax.random.key(1), x.shape), params)
+    folder = tmp_path_factory.mktemp("policies")
+    for task in ("push", "soccer"):
+        about = {
+            "task": task,
+            "action_scale": 0.01,
+            "action_limit": 1.0,
+            "config": {"episode_length": 12},
+        }
+        save_policy(folder / task, policy, params, normalize.init((9,)), about=about)
+    return folder
+
+
+def test_c_mujoco_alone_drives_the_robot(files):
+    """In a process of its own, which imports no simulator but MuJoCo."""
+    program = (
+        "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__');"
+        "others = {'mujoco.mjx', 'brax', 'envs', 'train', 'gymnasium'} & set(sys.modules);"
+        "assert not others, others"
+    )
+    script = EXAMPLES / "c_mujoco_policy.py"
+    command = [sys.executable, "-c", program, script, files / "push", "--episodes", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(OUTPUT + r"success 0\.00\n", done.stdout)
+
+
+def test_gymnasium_drives_the_robot(files, capsys):
+    """The episode's twelve steps end within the third query."""
+    example = runpy.run_path(str(EXAMPLES / "gym_policy.py"))
+    assert example["play"](files / "push", episodes=2) == 0
+    assert re.fullmatch(OUTPUT, capsys.readouterr().out)
+
+
+def test_both_examples_see_and_do_the_same(files):
+    """From the same start, C MuJoCo's observation and velocity are those of the environment."""
+    example = runpy.run_path(str(EXAMPLES / "c_mujoco_policy.py"))
+    policy = load_policy(files / "push")
+    env = gymnasium.make("ndp/push-v0", episode_length=12)
+    expected, info = env.reset(seed=3)
+
+    model = mujoco.MjModel.from_xml_path(str(example["SCENE"]))
+    data = example["start"](model, example["settle"](model), np.random.default_rng(0))
+    data.qpos[-7:-4], data.mocap_pos[model.body("goal").mocapid.item()] = np.split(expected[3:], 2)
+    mujoco.mj_forward(model, data)
+    start = expected
+    for _ in range(2):
+        observation, velocity = example["observe"](model, data)
+        np.testing.assert_allclose(observation, expected, atol=1e-3)
+        np.testing.assert_allclose(velocity, info["robot_velocity"], atol=3e-3)
+        for action in np.asarray(policy(observation, velocity)):
+            example["act"](model, data, 0.01 * np.clip(action, -1, 1))
+            expected, *_, info = env.step(action)
+    observation, velocity = example["observe"](model, data)
+    np.testing.assert_allclose(observation, expected, atol=1e-3)
+    np.testing.assert_allclose(velocity, info["robot_velocity"], atol=3e-3)
+    assert np.linalg.norm(expected[:3] - start[:3]) > 0.02
+
+
+def test_starts_are_those_of_the_task():
+    example = runpy.run_path(str(EXAMPLES / "c_mujoco_policy.py"))
+    model = mujoco.MjModel.from_xml_path(str(example["SCENE"]))
+    settled, rng = example["settle"](model), np.random.default_rng(0)
+    starts = [
+        example["observe"](model, example["start"](model, settled, rng))[0] for _ in range(99)
+    ]
+    hand, puck, goal = np.split(np.array(starts), 3, axis=1)
+    np.testing.assert_allclose(hand, np.tile([0, 0.6, 0.2], (99, 1)), atol=5e-4)
+    for places, low, high in ((puck, (-0.1, 0.6), (0.1, 0.7)), (goal, (-0.1, 0.8), (0.1, 0.9))):
+        np.testing.assert_array_less(np.abs(places[:, :2].min(axis=0) - low), 0.02)
+        np.testing.assert_array_less(np.abs(places[:, :2].max(axis=0) - high), 0.02)
+    assert np.linalg.norm((puck - goal)[:, :2], axis=1).min() >= 0.15
+
+
+def test_another_tasks_policy_is_refused(files):
+    example = runpy.run_path(str(EXAMPLES / "c_mujoco_policy.py"))
+    with pytest.raises(SystemExit, match="was trained on soccer, and this is push"):
+        example["play"](files / "soccer", episodes=1)

@@ -1,0 +1,38 @@
+"""Trains on a probe in a process of its own, to be killed: python killed.py FOLDER.
+
+Checkpoints are written after every update, so that about half of the time one is being written.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import probes
+from rich.console import Console
+
+from configs import PPO
+from train import loop, run, runtime
+from train.evaluate import make_player
+from train.ppo import TrainState
+
+CONFIG = dataclasses.replace(
+    probes.CONFIG,
+    num_envs=256,
+    steps=40 * 256 * 5,
+    eval_every=3,
+    checkpoint_seconds=1e-9,
+    ppo=PPO(minibatches=8, epochs=20),
+)
+
+
+def learn(folder: Path) -> TrainState:
+    """Brings the run in `folder` to its end."""
+    env = probes.RewardFromBoth()
+    play = make_player(env, CONFIG)
+    with run.held(folder), loop.interruption() as signals:
+        return loop.learn(CONFIG, env, play, folder, Console(quiet=True), signals)
+
+
+if __name__ == "__main__":
+    runtime.configure_jax()
+    learn(Path(sys.argv[1]))
