@@ -37,8 +37,8 @@ Leaf = Array | jax.ShapeDtypeStruct
 Which = Literal["latest", "best"]
 
 
-def score(evaluation: dict[str, float]) -> tuple[float, float]:
-    """What makes one evaluation better than another: success, then the return."""
+def score(evaluation: dict[str, float]) -> Any:
+    """What makes one evaluation better than another: success, then the return; a tuple."""
     return evaluation["success"], evaluation["returns"]
 
 
@@ -60,7 +60,7 @@ def open_manager(
         [LatestN(keep), BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)]
     )
     options = ocp.CheckpointManagerOptions(
-        best_fn=score,  # pyright: ignore[reportArgumentType] (anything that can be compared)
+        best_fn=score,
         preservation_policy=None if read_only else policy,
         read_only=read_only,
         cleanup_tmp_directories=not read_only,
@@ -181,7 +181,7 @@ def restore(
     packed = np.asarray(packed["leaves"]).tobytes()
     if hashlib.sha256(packed).hexdigest() != made_by.get("digest"):
         raise UserError(f"Checkpoint {path} is not what was written there; {remedy}.")
-    leaves = serialization.msgpack_restore(packed)
+    leaves: Any = serialization.msgpack_restore(packed)
     for name, leaf in jax.eval_shape(_flatten, template).items():
         found = (leaves[name].shape, leaves[name].dtype) if name in leaves else "missing"
         if found != (leaf.shape, leaf.dtype):

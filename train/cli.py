@@ -332,7 +332,7 @@ def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     key = held_out_key(config.seed if command.seed is None else command.seed)
     episodes = max(command.which, default=command.episodes - 1) + 1
     outcome = make_player(env, config)(state, key, episodes=episodes)
-    return env, outcome, plans(env, config, state, outcome.inputs)
+    return env, outcome, plans(env, config, state, outcome)
 
 
 def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":

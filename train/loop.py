@@ -211,7 +211,7 @@ def finish(
     run.write_json(folder / "evaluation.json", summary)
     plots.learning_curves([folder], folder / "curve.png")
     try:
-        plan = render.plans(env, config, state, outcome.inputs)
+        plan = render.plans(env, config, state, outcome)
         render.film(env, outcome, folder / "video.mp4", plan=plan)
     except render.NoRenderer as problem:
         console.print(f"No video: {problem}", soft_wrap=True)

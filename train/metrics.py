@@ -60,7 +60,7 @@ def weights_and_biases(folder: Path, config: TrainConfig) -> Iterator[Publish]:
       UserError: the package wandb is not installed.
     """
     try:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError("--wandb needs the package wandb; run `pip install wandb`.") from None
     run = wandb.init(

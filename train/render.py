@@ -20,7 +20,7 @@ from envs.base import MjxEnv
 from envs.camera import Camera, Curve, Detail, NoRenderer
 from ndp_jax.normalize import normalize
 from ndp_jax.policies import Plan
-from train.agent import Inputs, RobotEnv, make_policy
+from train.agent import RobotEnv, make_policy
 from train.errors import UserError
 from train.evaluate import Outcome, Pose
 from train.ppo import TrainState
@@ -43,12 +43,13 @@ PAST_RADIUS, PAST_COLORS = 0.005, ((0.75, 0.45, 0.65, 1.0), (0.35, 0.1, 0.3, 1.0
 MARGIN = 0.1
 
 
-def plans(env: RobotEnv, config: TrainConfig, state: TrainState, inputs: Inputs) -> Plan:
+def plans(env: RobotEnv, config: TrainConfig, state: TrainState, outcome: Outcome) -> Plan:
     """What a policy planned at each query of N episodes: paths (N, Q, K, D), goals (N, Q, D).
 
     The path of a policy without a primitive goes through the T + 1 points that its action means
     lead to, and it has no goal.
     """
+    inputs: Any = outcome.inputs
     position = inputs.position
     policy = make_policy(env, config, state.hyper)
     answer: Any = policy.apply(

@@ -15,9 +15,8 @@ from envs import xla_flags
 )
 def test_only_affected_versions_get_the_flag(monkeypatch, jaxlib, before, after):
     monkeypatch.setattr(xla_flags, "version", lambda _: jaxlib)
+    monkeypatch.setenv("XLA_FLAGS", before or "")  # so that what is set here is taken back
     if before is None:
-        monkeypatch.delenv("XLA_FLAGS", raising=False)
-    else:
-        monkeypatch.setenv("XLA_FLAGS", before)
+        monkeypatch.delenv("XLA_FLAGS")
     xla_flags.repair_cpu_compiler()
     assert xla_flags.os.environ.get("XLA_FLAGS") == after
