@@ -25,6 +25,9 @@ from train.progress import progress
 from train.runtime import versions
 from train.stopwatch import Stopwatch
 
+FILMED = range(2)
+"""Episodes of the video at the end of a run; drawing one takes as long as some updates."""
+
 
 def train(config: TrainConfig, *, out: Path | None, wandb: bool, console: Console) -> Path:
     """Trains, evaluates, draws and films; returns the run folder.
@@ -212,7 +215,7 @@ def finish(
     plots.learning_curves([folder], folder / "curve.png")
     try:
         plan = render.plans(env, config, state, outcome)
-        render.film(env, outcome, folder / "video.mp4", plan=plan)
+        render.film(env, outcome, folder / "video.mp4", episodes=FILMED, plan=plan)
     except render.NoRenderer as problem:
         console.print(f"No video: {problem}", soft_wrap=True)
     console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)

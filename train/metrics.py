@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,7 @@ def open_log(folder: Path, *, publish: Publish | None = None) -> Iterator[Write]
 
 @contextmanager
 def weights_and_biases(folder: Path, config: TrainConfig) -> Iterator[Publish]:
-    """Publishes to a Weights & Biases run of the folder's name; continued by its name, too.
+    """Publishes to a Weights & Biases run, always the same for a run folder.
 
     Raises:
       UserError: the package wandb is not installed.
@@ -63,9 +64,14 @@ def weights_and_biases(folder: Path, config: TrainConfig) -> Iterator[Publish]:
         import wandb  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError("--wandb needs the package wandb; run `pip install wandb`.") from None
+    identity = folder / "wandb" / "id"
+    if not identity.exists():
+        identity.parent.mkdir()
+        identity.write_text(uuid.uuid4().hex)
     run = wandb.init(
         project="ndp-jax",
-        id=folder.resolve().name,
+        name=folder.resolve().name,
+        id=identity.read_text(),
         dir=folder,
         config=dataclasses.asdict(config),
         resume="allow",

@@ -71,16 +71,20 @@ def test_weights_and_biases_is_told_everything(tmp_path, monkeypatch):
     )
 
     def init(**options):
-        calls.append((options["id"], options["config"]["task"], options["resume"]))
+        calls.append(options)
         return run
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
-    with (
-        metrics.weights_and_biases(tmp_path, CONFIG) as publish,
-        metrics.open_log(tmp_path, publish=publish) as write,
-    ):
-        write(METRICS, 10, ROW)
-    assert calls == [(tmp_path.name, "probe", "allow"), (ROW, 10), "finished"]
+    for _ in range(2):
+        with (
+            metrics.weights_and_biases(tmp_path, CONFIG) as publish,
+            metrics.open_log(tmp_path, publish=publish) as write,
+        ):
+            write(METRICS, 10, ROW)
+    options, *told = calls[:3]
+    assert options["config"]["task"] == "probe" and options["name"] == tmp_path.name
+    assert told == [(ROW, 10), "finished"]
+    assert calls[3] == options, "a resumed run goes on in the same place"
 
 
 def test_without_the_package_one_sentence_says_what_to_install(tmp_path, monkeypatch):
