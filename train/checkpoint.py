@@ -6,12 +6,12 @@ and a digest of all its bytes, so that nothing damaged, edited or foreign is tak
 
 import dataclasses
 import hashlib
-import math
+import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
 from jaxtyping import Array
-from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
 from configs import TrainConfig
 from envs.base import MjxEnv
-from train import run
+from train import metrics, run
 from train.agent import hyperparameters, make_env
 from train.checks import flag, settings
 from train.errors import Stopped, UserError
@@ -34,12 +34,19 @@ FORMAT = 2
 """Changes when a `TrainState` or what lies beside it does."""
 
 Leaf = Array | jax.ShapeDtypeStruct
-Which = Literal["latest", "best"]
 
 
-def score(evaluation: dict[str, float]) -> Any:
-    """What makes one evaluation better than another: success, then the return; a tuple."""
-    return evaluation["success"], evaluation["returns"]
+class BestEvaluation:
+    """Orbax's policy of preserving what `metrics.best_evaluation` names."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Which of the checkpoints stay."""
+        del context
+        best = metrics.best_evaluation(self._folder)
+        return [checkpoint.step == best for checkpoint in checkpoints]
 
 
 @contextmanager
@@ -54,24 +61,26 @@ def open_manager(
       read_only: for looking at a run that may be in training.
 
     Raises:
+      UserError: there is a file in place of the folder.
       Stopped: a checkpoint could not be written.
     """
-    policy = AnyPreservationPolicy(
-        [LatestN(keep), BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)]
-    )
+    path = (folder / "checkpoints").absolute()
+    policy = AnyPreservationPolicy([LatestN(keep), BestEvaluation(folder)])
     options = ocp.CheckpointManagerOptions(
-        best_fn=score,
         preservation_policy=None if read_only else policy,
         read_only=read_only,
         cleanup_tmp_directories=not read_only,
     )
-    manager = ocp.CheckpointManager((folder / "checkpoints").absolute(), options=options)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; put the folder of checkpoints there.")
+    manager = ocp.CheckpointManager(path, options=options)
     try:
         yield manager
         with _writing(folder):
             manager.wait_until_finished()
     finally:
-        manager.close()
+        with suppress(Exception):  # what was not written has been told
+            manager.close()
 
 
 def save(
@@ -80,7 +89,6 @@ def save(
     *,
     config: TrainConfig,
     steps: int,
-    evaluation: dict[str, float] | None = None,
 ) -> None:
     """Writes a checkpoint named after its environment steps; atomic, in the background.
 
@@ -94,12 +102,11 @@ def save(
         "format": FORMAT,
         "config": dataclasses.asdict(config),
         "versions": versions(),
-        "digest": hashlib.sha256(leaves).hexdigest(),
     }
+    made_by["digest"] = digest(leaves, made_by)
     with _writing(Path(manager.directory).parent):
         manager.save(
             steps,
-            metrics=evaluation,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave({"leaves": np.frombuffer(leaves, np.uint8)}),
                 made_by=ocp.args.JsonSave(made_by),
@@ -110,32 +117,27 @@ def save(
 class Saver:
     """Saves a run at regular times, after its best evaluation so far, and when told."""
 
-    def __init__(
-        self,
-        manager: ocp.CheckpointManager,
-        config: TrainConfig,
-        *,
-        best: tuple[float, float],
-    ):
-        """`best` is the highest `score` of the run so far."""
-        self._manager, self._config, self._best = manager, config, best
+    def __init__(self, manager: ocp.CheckpointManager, config: TrainConfig):
+        self._manager, self._config = manager, config
+        self._folder = Path(manager.directory).parent
         self._saved = time.monotonic()
 
     def __call__(
-        self,
-        state: TrainState,
-        *,
-        steps: int,
-        evaluation: dict[str, float] | None = None,
-        at_once: bool = False,
+        self, state: TrainState, *, steps: int, evaluated: bool = False, at_once: bool = False
     ) -> None:
-        """Saves the state after `steps` environment steps if it is time to, but never twice."""
-        best = max(self._best, score(evaluation)) if evaluation else self._best
+        """Saves the state after `steps` environment steps if it is time to, but never twice.
+
+        At once means that it is there when this returns.
+        """
         due = time.monotonic() - self._saved >= self._config.checkpoint_seconds
-        if (at_once or due or best > self._best) and self._manager.latest_step() != steps:
-            save(self._manager, state, config=self._config, steps=steps, evaluation=evaluation)
+        best = evaluated and metrics.best_evaluation(self._folder) == steps
+        if (at_once or due or best) and self._manager.latest_step() != steps:
+            metrics.sync(self._folder)
+            save(self._manager, state, config=self._config, steps=steps)
             self._saved = time.monotonic()
-        self._best = best
+        if at_once:
+            with _writing(self._folder):
+                self._manager.wait_until_finished()
 
 
 def restore(
@@ -143,7 +145,7 @@ def restore(
     template: TrainState,
     *,
     config: TrainConfig,
-    which: Which = "latest",
+    which: run.Which = "latest",
 ) -> tuple[int, TrainState, dict[str, str]]:
     """Reads a checkpoint.
 
@@ -161,38 +163,47 @@ def restore(
         cannot be read or is not what was written.
     """
     folder = Path(manager.directory).parent
-    step = manager.best_step() if which == "best" else manager.latest_step()
-    if step is None:
-        raise UserError(f"{folder} holds no checkpoint yet.")
+    step = metrics.best_evaluation(folder) if which == "best" else manager.latest_step()
+    if step is None or step not in manager.all_steps():
+        kind = "of its best evaluation " if which == "best" else ""
+        raise UserError(f"{folder} holds no checkpoint {kind}yet.")
     path = folder / "checkpoints" / str(step)
     remedy = f"delete {path} to use the checkpoint before it, if there is one"
 
-    made_by = _read(manager, step, "made_by", ocp.args.JsonRestore(), path, remedy)
-    found = made_by.get("format", 1) if isinstance(made_by, dict) else None
+    items = ocp.args.Composite(state=ocp.args.StandardRestore(), made_by=ocp.args.JsonRestore())
+    try:
+        saved: Any = manager.restore(step, args=items)
+        made_by = dict(saved.made_by)
+        found = made_by.get("format", 1)
+        packed = np.asarray(saved.state["leaves"]).tobytes() if found == FORMAT else b""
+    except Exception as error:  # orbax, tensorstore and the file system each raise their own
+        raise UserError(
+            f"Checkpoint {path} cannot be read ({_first_line(error)}); {remedy}."
+        ) from None
     if found != FORMAT:
         newer = isinstance(found, int) and found > FORMAT
         raise UserError(
             f"Checkpoint {path} has format {found}, but this ndp-jax reads format {FORMAT}; "
             f"{'upgrade ndp-jax' if newer else 'use the ndp-jax that wrote it'}."
         )
-    _check_config(made_by, config, path)
-
-    packed = _read(manager, step, "state", ocp.args.StandardRestore(), path, remedy)
-    packed = np.asarray(packed["leaves"]).tobytes()
-    if hashlib.sha256(packed).hexdigest() != made_by.get("digest"):
+    if made_by.pop("digest", None) != digest(packed, made_by):
         raise UserError(f"Checkpoint {path} is not what was written there; {remedy}.")
+    _check_config(made_by["config"], config, path)
+
     leaves: Any = serialization.msgpack_restore(packed)
     for name, leaf in jax.eval_shape(_flatten, template).items():
-        found = (leaves[name].shape, leaves[name].dtype) if name in leaves else "missing"
-        if found != (leaf.shape, leaf.dtype):
+        shape = (leaves[name].shape, leaves[name].dtype) if name in leaves else "missing"
+        if shape != (leaf.shape, leaf.dtype):
             raise UserError(
-                f"Checkpoint {path} does not fit its configuration: {name} is {found} and should "
+                f"Checkpoint {path} does not fit its configuration: {name} is {shape} and should "
                 f"be {(leaf.shape, leaf.dtype)}; {remedy}."
             )
     return step, _unflatten(leaves, template), made_by["versions"]
 
 
-def load_run(folder: Path, *, which: Which = "latest") -> tuple[TrainConfig, MjxEnv, TrainState]:
+def load_run(
+    folder: Path, *, which: run.Which = "latest"
+) -> tuple[TrainConfig, MjxEnv, TrainState]:
     """Configuration, environment and a checkpoint of a run folder.
 
     Raises:
@@ -208,27 +219,21 @@ def load_run(folder: Path, *, which: Which = "latest") -> tuple[TrainConfig, Mjx
         return config, env, restore(manager, template, config=config, which=which)[1]
 
 
+def digest(leaves: bytes, made_by: dict[str, Any]) -> str:
+    """SHA-256 of a checkpoint."""
+    return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode() + leaves).hexdigest()
+
+
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # orbax, tensorstore and the file system each raise their own
-        full = "No space left on device" in str(error) or "RESOURCE_EXHAUSTED" in str(error)
+    except Exception as error:  # as in restore
+        full = any(hint in str(error) for hint in ("No space left", "RESOURCE_EXHAUSTED", "quota"))
         reason = "the disk is full" if full else _first_line(error)
         raise Stopped(
             f"A checkpoint of {folder} could not be written ({reason}); those before it are "
-            f"intact. Make room, then: ndp train --resume {folder}"
-        ) from None
-
-
-def _read(
-    manager: ocp.CheckpointManager, step: int, item: str, args: Any, path: Path, remedy: str
-) -> Any:
-    try:
-        return manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
-    except Exception as error:  # as in _writing
-        raise UserError(
-            f"Checkpoint {path} cannot be read ({_first_line(error)}); {remedy}."
+            f"intact. {'Make room, then' if full else 'Then'}: ndp train --resume {folder}"
         ) from None
 
 
@@ -236,16 +241,13 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _check_config(made_by: dict[str, Any], config: TrainConfig, path: Path) -> None:
+def _check_config(saved: dict[str, Any], config: TrainConfig, path: Path) -> None:
     """Raises `UserError` unless the checkpoint was made by this configuration."""
-    try:
-        saved = settings(run.restore(TrainConfig, made_by["config"]))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"Checkpoint {path} cannot be read ({error}).") from None
+    before = settings(run.restore(TrainConfig, saved))
     for name, value in settings(config).items():
-        if saved.get(name) != value and name not in run.MAY_CHANGE:
+        if before[name] != value and name not in run.MAY_CHANGE:
             raise UserError(
-                f"Checkpoint {path} was made with {flag(name)} {saved.get(name)}, but the run's "
+                f"Checkpoint {path} was made with {flag(name)} {before[name]}, but the run's "
                 f"config.json says {value}; put it back."
             )
 
@@ -255,23 +257,16 @@ def _is_key(leaf: Leaf) -> bool:
 
 
 def _flatten(state: TrainState) -> dict[str, Leaf]:
-    """Leaves by their path: random keys as their bits, empty leaves (orbax has none) left out."""
-    leaves = {
-        jax.tree_util.keystr(path): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
-        if math.prod(leaf.shape) or _is_key(leaf)
-    }
+    """Leaves by their path, random keys as their bits."""
     return {
-        name: jax.random.key_data(leaf) if _is_key(leaf) else leaf for name, leaf in leaves.items()
+        jax.tree_util.keystr(path): jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
     }
 
 
 def _unflatten(leaves: dict[str, np.ndarray], template: TrainState) -> TrainState:
     def value(path, leaf: Leaf) -> Array:
-        name = jax.tree_util.keystr(path)
-        if name not in leaves:
-            return jnp.zeros(leaf.shape, leaf.dtype)
-        saved = jnp.asarray(leaves[name])
+        saved = jnp.asarray(leaves[jax.tree_util.keystr(path)])
         return jax.random.wrap_key_data(saved) if _is_key(leaf) else saved
 
     return jax.tree_util.tree_map_with_path(value, template)

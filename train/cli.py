@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import importlib.util
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,14 +14,20 @@ from rich.console import Console
 
 from configs import PRESETS, TrainConfig
 from train import runtime
-from train.checks import check, flag
+from train.checks import check, flag, settings
 from train.errors import Interrupted, Stopped, UserError
-from train.run import load_config
+from train.run import Which, check_free, check_place, load_config, with_steps
 
 if TYPE_CHECKING:
     from envs.base import MjxEnv
     from ndp_jax.policies import Plan
     from train.evaluate import Outcome
+
+
+FILMS = (".mp4", ".gif", ".png")
+IMAGES = (".png", ".pdf", ".svg")
+MOST_EPISODES = 65_536
+"""At once, for evaluations and films; also environments of the benchmark."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Evaluate:
     """Episodes to play."""
     stochastic: bool = False
     """Explore as in training instead of taking the action means."""
-    checkpoint: Literal["latest", "best"] = "latest"
+    checkpoint: Which = "latest"
     """The latest checkpoint, or the one of the best evaluation during training."""
 
 
@@ -71,7 +78,7 @@ class Export:
     """Run folder."""
     out: Path | None = None
     """File to write; by default policy.msgpack in the run folder."""
-    checkpoint: Literal["latest", "best"] = "latest"
+    checkpoint: Which = "latest"
     """The latest checkpoint, or the one of the best evaluation during training."""
 
 
@@ -91,6 +98,8 @@ class Render:
     """Episodes to film, one after the other, from the first on."""
     which: tuple[int, ...] = ()
     """Episodes of a run to film instead, counted from 0 as `ndp evaluate` counts them."""
+    checkpoint: Which = "latest"
+    """The latest checkpoint, or the one of the best evaluation during training."""
     near: bool = False
     """Show only where the plans of a run go instead of the whole scene."""
     at: tuple[int, ...] = ()
@@ -137,7 +146,9 @@ def parse(arguments: Sequence[str]) -> Command:
 
     The task named in it selects the preset that the defaults come from.
     """
-    if arguments and arguments[0] == "train" and names_option(arguments, "--resume"):
+    if [*arguments[:1]] == ["train"] and any(
+        word.split("=")[0] == "--resume" for word in arguments
+    ):
         return parse_resume(arguments[1:])
     preset = PRESETS[next((word for word in arguments if word in PRESETS), "push")]
     train = Train(config=dataclasses.replace(preset, task=tyro.MISSING))
@@ -165,34 +176,31 @@ def parse(arguments: Sequence[str]) -> Command:
 def parse_resume(arguments: Sequence[str]) -> Resume:
     """Understands what follows `ndp train` where it contains --resume."""
     known = {flag(field.name) for field in dataclasses.fields(Resume)}
-    for word in arguments:
+    for before, word in zip(["", *arguments], arguments, strict=False):
         option = word.split("=")[0]
         if option.startswith("--") and option not in known | {"--help"}:
             raise UserError(f"{option} cannot be given with --resume: only --steps can be raised.")
-        if word in PRESETS:
+        if word in PRESETS and before != "--resume":
             raise UserError(f"Leave out '{word}': with --resume the run says its task.")
     return tyro.cli(
         Resume, prog="ndp train", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
     )
 
 
-def names_option(arguments: Sequence[str], option: str) -> bool:
-    return any(word.split("=")[0] == option for word in arguments)
-
-
 def check_command(command: Command) -> None:
     """Raises `UserError` for arguments that cannot work, as long as nothing heavy is imported."""
     match command:
         case Train():
-            known_task(command.config.task)
-            check(command.config)
+            check_train(command)
         case Resume():
-            load_config(command.resume)
+            with_steps(load_config(command.resume), command.steps)
+            check_wandb(command.wandb)
         case Evaluate():
-            positive("--episodes", command.episodes)
+            count("--episodes", command.episodes)
             load_config(command.run)
         case Export():
             load_config(command.run)
+            check_file(command.out)
         case Render():
             check_render(command)
         case Plot():
@@ -200,24 +208,46 @@ def check_command(command: Command) -> None:
                 raise UserError("Name at least one run folder to plot.")
             for folder in command.runs:
                 load_config(folder)
+            check_file(command.out, IMAGES)
         case Bench():
-            positive("--num-envs", command.num_envs)
+            count("--num-envs", command.num_envs)
             for task in command.tasks:
                 known_task(task)
 
 
+def check_train(command: Train) -> None:
+    """Refuses a run that cannot start, or that would ignore what it was told."""
+    config = command.config
+    known_task(config.task)
+    check(config)
+    preset = PRESETS[config.task]
+    idle = () if config.policy == "ndp" else settings(config.primitive)
+    for name in (*idle, *(("chunk",) if config.policy == "ppo" else ())):
+        if settings(config)[name] != settings(preset)[name]:
+            raise UserError(
+                f"{flag(name)} means nothing to --policy {config.policy}; leave it out."
+            )
+    if command.out:
+        check_free(command.out)
+    check_wandb(command.wandb)
+
+
+def check_wandb(wanted: bool) -> None:
+    if wanted and not importlib.util.find_spec("wandb"):
+        raise UserError("--wandb needs the package wandb; run `pip install wandb`.")
+
+
 def check_render(command: Render) -> None:
-    """Refuses a film that cannot be made, before anything is played."""
-    positive("--episodes", command.episodes)
-    suffix = command.out.suffix if command.out else ".mp4"
-    if suffix not in FORMATS:
-        raise UserError(f"--out is {command.out}; it must end in {', '.join(FORMATS)}.")
-    if command.at and suffix != ".png":
-        raise UserError("--at is for pictures; give an --out that ends in .png, too.")
+    """Refuses a film that cannot be made."""
+    count("--episodes", command.episodes)
+    check_file(command.out, FILMS)
+    if command.seed is not None and not 0 <= command.seed < 2**32:
+        raise UserError(f"--seed is {command.seed}; it must lie between 0 and 4294967295.")
     if Path(command.what).exists() and not command.controller:
-        load_config(Path(command.what))
+        config = load_config(Path(command.what))
     else:
         known_task(command.what, or_else="" if command.controller else "run folder or ")
+        config = PRESETS[command.what]
         for option, given in (("--which", command.which), ("--near", command.near)):
             if given:
                 raise UserError(f"{option} needs a run, and {command.what} is a task.")
@@ -226,6 +256,22 @@ def check_render(command: Render) -> None:
             raise UserError(
                 f"--which names {episode}; give episodes from 0 to {MOST_EPISODES - 1}."
             )
+    if command.at and (not command.out or command.out.suffix != ".png"):
+        raise UserError("--at is for pictures; give an --out that ends in .png, too.")
+    for step in command.at:
+        if not 1 <= step <= config.episode_length:
+            raise UserError(f"--at names step {step}; give 1 to {config.episode_length}.")
+
+
+def check_file(path: Path | None, suffixes: Sequence[str] = ()) -> None:
+    """Refuses a file that cannot be written."""
+    if path is None:
+        return
+    if suffixes and path.suffix not in suffixes:
+        raise UserError(f"--out is {path}; it must end in {', '.join(suffixes)}.")
+    if path.is_dir():
+        raise UserError(f"--out is {path}, which is a folder; name a file.")
+    check_place(path.parent)
 
 
 def known_task(name: str, *, or_else: str = "") -> None:
@@ -234,9 +280,11 @@ def known_task(name: str, *, or_else: str = "") -> None:
         raise UserError(f"There is no {or_else}task '{name}'; did you mean '{nearest}'?")
 
 
-def positive(flag: str, value: int) -> None:
-    if value < 1:
-        raise UserError(f"{flag} is {value}; it must be greater than 0.")
+def count(option: str, value: int) -> None:
+    if not 1 <= value <= MOST_EPISODES:
+        raise UserError(
+            f"{option} is {value}; it must be greater than 0 and at most {MOST_EPISODES}."
+        )
 
 
 def train(command: Train, console: Console) -> None:
@@ -257,9 +305,10 @@ def resume(command: Resume, console: Console) -> None:
 
 def farewell(folder: Path, console: Console) -> None:
     """What a run has left, and what to do with it."""
+    video = folder / "video.mp4"
     for line in (
         f"Curve  {folder / 'curve.png'}",
-        f"Video  {folder / 'video.mp4'}",
+        *([f"Video  {video}"] if video.exists() else []),
         f"Next   ndp evaluate {folder}",
         f"       ndp render {folder}",
         f"       ndp plot {folder}",
@@ -299,7 +348,8 @@ def export(command: Export, console: Console) -> None:
 
 def render(command: Render, console: Console) -> None:
     """`ndp render`."""
-    from train.render import NoRenderer, film
+    from envs.camera import NoRenderer
+    from train.render import film
 
     folder = Path(command.what)
     of_a_run = folder.exists() and not command.controller
@@ -328,7 +378,7 @@ def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     from train.evaluate import held_out_key, make_player
     from train.render import plans
 
-    config, env, state = checkpoint.load_run(Path(command.what))
+    config, env, state = checkpoint.load_run(Path(command.what), which=command.checkpoint)
     key = held_out_key(config.seed if command.seed is None else command.seed)
     episodes = max(command.which, default=command.episodes - 1) + 1
     outcome = make_player(env, config)(state, key, episodes=episodes)
@@ -374,9 +424,6 @@ def bench(command: Bench, console: Console) -> None:
     bench.bench(command.tasks or tuple(PRESETS), num_envs=command.num_envs, console=console)
 
 
-FORMATS = (".mp4", ".gif", ".png")
-MOST_EPISODES = 4096
-
 ACTIONS = {
     Train: train,
     Resume: resume,
@@ -411,6 +458,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as stop:
         console.print(str(stop), soft_wrap=True)
         return 128 + stop.signal
+    except OSError as error:
+        print(
+            f"ndp: {error.filename or 'A file'} cannot be used ({error.strerror}).", file=sys.stderr
+        )
+        return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 0

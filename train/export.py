@@ -5,8 +5,9 @@ from pathlib import Path
 
 from ndp_jax import save_policy
 from train.agent import make_policy
-from train.checkpoint import Which, load_run
+from train.checkpoint import load_run
 from train.errors import UserError
+from train.run import Which
 
 
 def export(folder: Path, path: Path | None = None, *, which: Which = "latest") -> Path:

@@ -1,8 +1,6 @@
 """A whole run, from configuration to curve, video and checkpoint."""
 
-import dataclasses
 import errno
-import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,6 +13,7 @@ from rich.console import Console
 
 from configs import TrainConfig
 from envs.base import MjxEnv
+from envs.camera import NoRenderer
 from train import checkpoint, metrics, plots, render, run
 from train.agent import RobotEnv, hyperparameters, make_env
 from train.errors import Interrupted, Stopped, UserError
@@ -53,15 +52,7 @@ def resume(folder: Path, *, steps: int | None, wandb: bool, console: Console) ->
       UserError: the folder is not a run, is in use or damaged, or has gone further than `steps`.
       Stopped, Interrupted: as `train`.
     """
-    config = run.load_config(folder)
-    if steps is not None:
-        if steps < config.steps:
-            raise UserError(
-                f"--steps {steps} is less than the {config.steps} steps of {folder}; they can only "
-                "be raised."
-            )
-        config = dataclasses.replace(config, steps=steps)
-        run.save_config(folder, config, versions())
+    config = run.with_steps(run.load_config(folder), steps)
     console.print(f"Run folder {folder}", soft_wrap=True)
     return complete(config, folder, wandb=wandb, console=console)
 
@@ -72,14 +63,16 @@ def complete(config: TrainConfig, folder: Path, *, wandb: bool, console: Console
     play = make_player(env, config)
     publisher = metrics.weights_and_biases(folder, config) if wandb else nullcontext()
     try:
-        with run.held(folder), interruption() as signals, publisher as publish:
-            state = learn(config, env, play, folder, console, signals, publish=publish)
-        if signals:
-            raise Interrupted(
-                f"Stopped; checkpoint saved. To continue: ndp train --resume {folder}",
-                signal=signals[0],
-            )
-        finish(config, env, play, state, folder, console)
+        with run.held(folder):
+            run.save_steps(folder, config.steps)
+            with interruption() as signals, publisher as publish:
+                state = learn(config, env, play, folder, console, signals, publish=publish)
+            if signals:
+                raise Interrupted(
+                    f"Stopped; checkpoint saved. To continue: ndp train --resume {folder}",
+                    signal=signals[0],
+                )
+            finish(config, env, play, state, folder, console)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -88,7 +81,7 @@ def complete(config: TrainConfig, folder: Path, *, wandb: bool, console: Console
             f"{config.rollout_steps}; start a run with fewer."
         ) from None
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise Stopped(
             f"The disk is full, {error.filename or folder} could not be written; checkpoints are "
@@ -120,24 +113,34 @@ def learn(
     with checkpoint.open_manager(folder, keep=config.keep_checkpoints) as manager:
         steps, state = begin(config, learner, manager, folder, console)
         watch.continue_from(metrics.last_row(folder, TIMING))
-        save = checkpoint.Saver(manager, config, best=best_score(folder))
+        save = checkpoint.Saver(manager, config)
+
+        def evaluate() -> dict[str, float]:
+            with watch.spending("evaluating"):
+                return validate(play, state, key, episodes=config.num_envs)
+
         with (
             metrics.open_log(folder, publish=publish) as write,
             progress(console, total=end) as report,
         ):
+            fresh = manager.latest_step() is None
+            # In a resumed run only to compile it, so that later no signal has to wait for that.
+            untrained = evaluate() if config.eval_every else None
+            if fresh and untrained:
+                write(EVALUATIONS, 0, untrained)
+            if fresh:
+                save(state, steps=0, at_once=True)
             while steps < end and not signals and skipped < config.ppo.max_skipped:
                 state, numbers = update(state)
                 numbers = {name: value.item() for name, value in jax.device_get(numbers).items()}
                 steps, skipped = steps + config.steps_per_update, numbers["skipped_in_a_row"]
                 write(METRICS, steps, numbers)
-                evaluation = None
-                if evaluation_due(config, steps):
-                    with watch.spending("evaluating"):
-                        evaluation = validate(play, state, key, episodes=config.num_envs)
+                evaluation = evaluate() if evaluation_due(config, steps) else None
+                if evaluation:
                     write(EVALUATIONS, steps, evaluation)
                 write(TIMING, steps, watch.row())
                 with watch.spending("saving"):
-                    save(state, steps=steps, evaluation=evaluation)
+                    save(state, steps=steps, evaluated=bool(evaluation))
                 report(steps=steps, metrics=numbers, evaluation=evaluation)
         save(state, steps=steps, at_once=True)
     if skipped >= config.ppo.max_skipped:
@@ -159,7 +162,11 @@ def begin(
     """Where a run stands: its environment steps and its state; rows after that are dropped."""
     hyper, key = hyperparameters(config), jax.random.key(config.seed)
     if manager.latest_step() is None:
-        metrics.rewind(folder, steps=0)
+        if metrics.read(folder):
+            raise UserError(
+                f"{folder} has rows but no checkpoint; put checkpoints/ back or start a new run."
+            )
+        metrics.clear(folder)
         return 0, jax.jit(learner.init)(key, hyper)
     template = jax.eval_shape(learner.init, key, hyper)
     steps, state, made_with = checkpoint.restore(manager, template, config=config)
@@ -192,13 +199,6 @@ def validate(
     return means | {f"stochastic_{name}": value for name, value in exploring.items()}
 
 
-def best_score(folder: Path) -> tuple[float, float]:
-    """Of a run's evaluations so far."""
-    columns = metrics.read(folder, EVALUATIONS)
-    scores = zip(columns.get("success", []), columns.get("returns", []), strict=True)
-    return max(scores, default=(-math.inf, -math.inf))
-
-
 def finish(
     config: TrainConfig,
     env: MjxEnv,
@@ -216,7 +216,7 @@ def finish(
     try:
         plan = render.plans(env, config, state, outcome)
         render.film(env, outcome, folder / "video.mp4", episodes=FILMED, plan=plan)
-    except render.NoRenderer as problem:
+    except NoRenderer as problem:
         console.print(f"No video: {problem}", soft_wrap=True)
     console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)
 

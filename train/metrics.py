@@ -5,7 +5,7 @@ import dataclasses
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -13,6 +13,7 @@ from tensorboardX import SummaryWriter
 
 from configs import TrainConfig
 from train.errors import UserError
+from train.run import write_whole
 
 METRICS, TIMING, EVALUATIONS = FILES = ("metrics.csv", "timing.csv", "evaluations.csv")
 """What the seed determines, row by row, so that two runs can be compared byte for byte; the wall
@@ -37,7 +38,8 @@ class Publish(Protocol):
 def open_log(folder: Path, *, publish: Publish | None = None) -> Iterator[Write]:
     """Appends to a run's files and TensorBoard events, and publishes the same numbers."""
     purge = int(last_row(folder, METRICS).get("steps", 0)) + 1
-    with SummaryWriter(str(folder), purge_step=purge) as tensorboard:
+    tensorboard = SummaryWriter(str(folder), purge_step=purge)
+    try:
 
         def write(file: str, steps: int, row: dict[str, float]) -> None:
             append(folder / file, {"steps": steps} | row)
@@ -47,27 +49,25 @@ def open_log(folder: Path, *, publish: Publish | None = None) -> Iterator[Write]
             numbers = {group + name: value for name, value in row.items()}
             for name, value in numbers.items():
                 tensorboard.add_scalar(name, value, steps)
+            tensorboard.flush()
             if publish:
                 publish(numbers, steps=steps)
 
         yield write
+    finally:
+        with suppress(OSError):  # of a full disk, which has been told
+            tensorboard.close()
 
 
 @contextmanager
 def weights_and_biases(folder: Path, config: TrainConfig) -> Iterator[Publish]:
-    """Publishes to a Weights & Biases run, always the same for a run folder.
+    """Publishes to a Weights & Biases run, always the same for a run folder."""
+    import wandb  # pyright: ignore[reportMissingImports]
 
-    Raises:
-      UserError: the package wandb is not installed.
-    """
-    try:
-        import wandb  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise UserError("--wandb needs the package wandb; run `pip install wandb`.") from None
     identity = folder / "wandb" / "id"
     if not identity.exists():
-        identity.parent.mkdir()
-        identity.write_text(uuid.uuid4().hex)
+        identity.parent.mkdir(exist_ok=True)
+        write_whole(identity, uuid.uuid4().hex)
     run = wandb.init(
         project="ndp-jax",
         name=folder.resolve().name,
@@ -80,6 +80,12 @@ def weights_and_biases(folder: Path, config: TrainConfig) -> Iterator[Publish]:
         yield lambda numbers, *, steps: run.log(numbers, step=steps)
     finally:
         run.finish()
+
+
+def clear(folder: Path) -> None:
+    """Drops all rows of a run."""
+    for file in FILES:
+        (folder / file).unlink(missing_ok=True)
 
 
 def rewind(folder: Path, *, steps: int) -> None:
@@ -97,8 +103,28 @@ def rewind(folder: Path, *, steps: int) -> None:
         if end != steps:
             raise UserError(
                 f"{folder / file} ends at {end:.0f} steps, but the checkpoint is of {steps}; put "
-                "the missing rows back or start a new run."
+                "the missing rows back or delete that checkpoint."
             )
+
+
+def sync(folder: Path) -> None:
+    """Sees to it that all rows so far outlive a power cut, as a checkpoint after them needs."""
+    for file in FILES:
+        if (folder / file).exists():
+            with (folder / file).open("rb") as rows:
+                os.fsync(rows.fileno())
+
+
+def best_evaluation(folder: Path) -> int | None:
+    """Environment steps of the evaluation with the highest success, then return; None without.
+
+    Of equals it is the first.
+    """
+    columns = read(folder, EVALUATIONS)
+    names = ("success", "returns", "steps")
+    rows = zip(*(columns.get(name, []) for name in names), strict=True)
+    best = max(rows, key=lambda row: row[:2], default=None)
+    return int(best[2]) if best else None
 
 
 def append(path: Path, row: dict[str, float]) -> None:
@@ -138,7 +164,10 @@ def _end(path: Path, *, steps: int) -> int:
     """Length of the file up to its last complete row of at most `steps` steps, in bytes."""
     size = 0
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True)):
-        if not line.endswith(b"\n") or (number and float(line.split(b",")[0]) > steps):
-            break
+        try:
+            if not line.endswith(b"\n") or (number and float(line.split(b",")[0]) > steps):
+                break
+        except ValueError as error:
+            raise UserError(f"{path} cannot be read as a table of numbers ({error}).") from None
         size += len(line)
     return size

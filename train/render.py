@@ -17,15 +17,13 @@ from PIL import Image
 
 from configs import TrainConfig
 from envs.base import MjxEnv
-from envs.camera import Camera, Curve, Detail, NoRenderer
+from envs.camera import Camera, Curve, Detail
 from ndp_jax.normalize import normalize
 from ndp_jax.policies import Plan
 from train.agent import RobotEnv, make_policy
 from train.errors import UserError
 from train.evaluate import Outcome, Pose
 from train.ppo import TrainState
-
-__all__ = ["NoRenderer", "film", "plans"]
 
 VIDEO_FPS = 30
 

@@ -12,11 +12,14 @@ import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from configs import TrainConfig
 from train.checks import check
 from train.errors import UserError
+
+Which = Literal["latest", "best"]
+"""A run's latest checkpoint, or the one of its best evaluation."""
 
 MAY_CHANGE = ("steps", "eval_episodes", "eval_every", "checkpoint_seconds", "keep_checkpoints")
 """Settings that a run may be continued with although its checkpoints were made with others."""
@@ -29,18 +32,25 @@ def fresh(config: TrainConfig, out: Path | None) -> Path:
       UserError: `out` holds something already, or cannot be written.
     """
     folder = out or next_free(Path("runs") / f"{config.task}-{config.policy}-seed{config.seed}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
-    except OSError as error:
-        raise UserError(
-            f"Cannot create the output folder {folder} ({error.strerror}); choose another --out."
-        ) from None
-    if occupied:
-        raise UserError(f"The output folder {folder} is not empty; choose another --out.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"The output folder {folder} is not writable; choose another --out.")
+    check_free(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def check_free(folder: Path) -> None:
+    """Raises `UserError` unless `folder` is empty or can be made."""
+    check_place(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"The output folder {folder} is not empty; choose another --out.")
+
+
+def check_place(path: Path) -> None:
+    """Raises `UserError` where no folder `path` can be or be made."""
+    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise UserError(f"Cannot use {path}: {nearest} is a file; choose another --out.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"Cannot use {path}: {nearest} is not writable; choose another --out.")
 
 
 @contextmanager
@@ -72,9 +82,37 @@ def next_free(folder: Path) -> Path:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a file that is either complete or absent."""
+    write_whole(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Writes a text file that is either complete or absent."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.write_text(content)
     partial.replace(path)
+
+
+def with_steps(config: TrainConfig, steps: int | None) -> TrainConfig:
+    """A run's configuration with the steps it is to be continued to; None for as many as before.
+
+    Raises:
+      UserError: they are less than before, or too many.
+    """
+    if steps is None:
+        return config
+    if steps < config.steps:
+        raise UserError(
+            f"--steps {steps} is less than the run's {config.steps}; they can only be raised."
+        )
+    raised = dataclasses.replace(config, steps=steps)
+    check(raised)
+    return raised
+
+
+def save_steps(folder: Path, steps: int) -> None:
+    """Changes the steps in config.json and nothing else."""
+    path = folder / "config.json"
+    write_json(path, json.loads(path.read_text()) | {"steps": steps})
 
 
 def save_config(folder: Path, config: TrainConfig, versions: dict[str, str]) -> None:

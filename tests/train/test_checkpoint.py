@@ -168,6 +168,21 @@ def test_a_missing_part_is_one_sentence(item, state, folder):
     assert "cannot be read" in refusal(folder, state)
 
 
+def test_edited_settings_beside_the_state_are_noticed(state, folder):
+    file = folder / "checkpoints" / "40" / "made_by" / "metadata"
+    made_by = json.loads(file.read_text())
+    for changes in ({"versions": {}}, {"config": None}, {"digest": None}):
+        file.write_text(json.dumps(made_by | changes))
+        assert "is not what was written there; delete" in refusal(folder, state)
+
+
+def test_a_run_without_evaluations_has_no_best(state, folder):
+    none = pytest.raises(UserError, match=r"holds no checkpoint of its best evaluation yet")
+    template = jax.eval_shape(lambda: state)
+    with checkpoint.open_manager(folder, read_only=True) as manager, none:
+        checkpoint.restore(manager, template, config=CONFIG, which="best")
+
+
 def test_an_edited_number_is_noticed(state, folder):
     """Written by orbax itself, so that only the digest can tell."""
     other = state.replace(updates=state.updates + 1)

@@ -1,16 +1,18 @@
 """The command line as a user meets it."""
 
+import importlib.util
 import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import envs
 import ndp_jax
 from configs import PRESETS
-from train import controllers, metrics, render, tasks
+from train import controllers, metrics, render, run, tasks
 from train.checks import flag, settings
 from train.cli import main, parse
 
@@ -44,7 +46,7 @@ def test_the_task_selects_the_preset_and_options_override_it():
         (["train", "push", "--sed", "1"], "Unrecognized options: --sed"),
         (["train", "push", "--steps", "many"], "Error parsing --steps"),
         (["train", "push", "--chunk", "7"], "--chunk 7 does not divide the 150-step episode"),
-        (["train", "push", "--num-envs", "0"], "--num-envs is 0; it must be greater than 0."),
+        (["train", "push", "--num-envs", "0"], "--num-envs is 0; it must be greater than 0"),
         (["train", "push", "--minibatches", "7"], "--minibatches 7 does not divide the batch"),
         (["evaluate", "nowhere"], "nowhere is not a run folder: it has no config.json."),
         (["evaluate", "nowhere", "--episodes", "0"], "--episodes is 0"),
@@ -81,6 +83,52 @@ def test_mistakes_are_one_sentence_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     assert sentence in refuse(capsys, *arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Of a run that has not begun."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    run.save_config(tmp_path / "run", PRESETS["push"], {})
+    return "run"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "--resume", "run", "--steps", "5"], "--steps 5 is less than the run's 1500000"),
+        (["train", "--resume", "run", "--steps", "9" * 20], "is more than 2147483647 updates"),
+        (["train", "push", "--out", "run/config.json"], "run/config.json is a file; choose"),
+        (["train", "push", "--policy", "ppo", "--alpha", "15"], "--alpha means nothing to --pol"),
+        (["train", "push", "--policy", "ppo", "--chunk", "3"], "--chunk means nothing to --policy"),
+        (["evaluate", "run"], "run holds no checkpoint yet."),
+        (["evaluate", "run", "--episodes", "9" * 9], "it must be greater than 0 and at most 65536"),
+        (["render", "run", "--at", "151", "--out", "a.png"], "--at names step 151; give 1 to 150."),
+        (["render", "run", "--which", "-1"], "--which names -1; give episodes from 0 to"),
+        (["render", "run", "--seed", "9" * 20], "it must lie between 0 and 4294967295."),
+        (["render", "run", "--out", "run/config.json/a.mp4"], "run/config.json is a file"),
+        (["export", "run", "--out", "run"], "--out is run, which is a folder; name a file."),
+        (["plot", "run", "--out", "curves"], "--out is curves; it must end in .png, .pdf, .svg."),
+    ],
+)
+def test_what_cannot_work_with_a_run_is_refused(capsys, folder, arguments, sentence):
+    before = Path(folder, "config.json").read_bytes()
+    assert sentence in refuse(capsys, *arguments)
+    assert Path(folder, "config.json").read_bytes() == before
+    assert [path.name for path in Path(folder).iterdir()] == ["config.json"]
+
+
+def test_a_package_that_is_missing_is_named_before_a_folder_is_made(capsys, folder, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for arguments in (["train", "push", "--out", "new"], ["train", "--resume", "run"]):
+        assert "run `pip install wandb`" in refuse(capsys, *arguments, "--wandb")
+    assert not Path("new").exists()
+
+
+def test_a_run_that_is_named_like_a_task_can_be_resumed(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "push is not a run folder" in refuse(capsys, "train", "--resume", "push")
 
 
 def test_a_folder_in_use_is_left_alone(capsys, tmp_path):

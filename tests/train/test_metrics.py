@@ -40,6 +40,16 @@ def test_what_is_published_is_named_after_its_file(tmp_path):
     assert published == [(10, ROW), (10, {"evaluation/success": 0.5})]
 
 
+def test_the_best_evaluation_is_the_first_of_equals(tmp_path):
+    assert metrics.best_evaluation(tmp_path) is None
+    with metrics.open_log(tmp_path) as write:
+        for steps, success, returns in ((10, 0.5, 3.0), (20, 0.75, 1.0), (30, 0.75, 2.0)):
+            write(EVALUATIONS, steps, {"success": success, "returns": returns})
+        assert metrics.best_evaluation(tmp_path) == 30
+        write(EVALUATIONS, 40, {"success": 0.75, "returns": 2.0})
+    assert metrics.best_evaluation(tmp_path) == 30
+
+
 def test_rewinding_drops_later_and_torn_rows(tmp_path):
     with metrics.open_log(tmp_path) as write:
         for steps in (10, 20, 30):
@@ -61,6 +71,12 @@ def test_what_is_no_table_of_numbers_is_refused(tmp_path, content):
     (tmp_path / METRICS).write_text(content)
     with pytest.raises(UserError, match="cannot be read as a table of numbers"):
         metrics.read(tmp_path)
+
+
+def test_rewinding_what_is_no_table_is_refused(tmp_path):
+    (tmp_path / METRICS).write_text("steps,success\none,2\n")
+    with pytest.raises(UserError, match=r"metrics.csv cannot be read as a table of numbers"):
+        metrics.rewind(tmp_path, steps=10)
 
 
 def test_weights_and_biases_is_told_everything(tmp_path, monkeypatch):
@@ -85,10 +101,3 @@ def test_weights_and_biases_is_told_everything(tmp_path, monkeypatch):
     assert options["config"]["task"] == "probe" and options["name"] == tmp_path.name
     assert told == [(ROW, 10), "finished"]
     assert calls[3] == options, "a resumed run goes on in the same place"
-
-
-def test_without_the_package_one_sentence_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    missing = pytest.raises(UserError, match="--wandb needs the package wandb; run `pip install")
-    with missing, metrics.weights_and_biases(tmp_path, CONFIG):
-        pass

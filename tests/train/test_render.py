@@ -39,7 +39,7 @@ def test_a_film_shows_robot_puck_and_goal(still, tmp_path):
     path = tmp_path / "video.mp4"
     try:
         render.film(env, outcome, path)
-    except render.NoRenderer as problem:
+    except camera.NoRenderer as problem:
         pytest.skip(str(problem))
     assert list(tmp_path.iterdir()) == [path]
     decoder = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", path, "-pix_fmt", "rgb24", "-f", "rawvideo"]
@@ -61,7 +61,7 @@ def test_pictures_for_pages(still, tmp_path, name, shape):
     path = tmp_path / name
     try:
         render.film(*still, path)
-    except render.NoRenderer as problem:
+    except camera.NoRenderer as problem:
         pytest.skip(str(problem))
     assert list(tmp_path.iterdir()) == [path]
     pictures = imageio.v3.imread(path)
@@ -74,7 +74,7 @@ def test_without_opengl_one_sentence_says_what_to_install(still, tmp_path, monke
         raise RuntimeError("no EGL")
 
     monkeypatch.setattr(mujoco, "Renderer", no_renderer)
-    with pytest.raises(render.NoRenderer, match="install libegl1"):
+    with pytest.raises(camera.NoRenderer, match="install libegl1"):
         render.film(*still, tmp_path / "video.mp4")
     assert not list(tmp_path.iterdir())
 
@@ -207,7 +207,7 @@ def test_a_plan_is_seen_in_the_film(still, tmp_path):
     try:
         render.film(env, outcome, tmp_path / "without.png", at=[1])
         render.film(env, outcome, tmp_path / "with.png", at=[1], plan=plan)
-    except render.NoRenderer as problem:
+    except camera.NoRenderer as problem:
         pytest.skip(str(problem))
     without, drawn = (
         imageio.v3.imread(tmp_path / name).astype(int) for name in ("without.png", "with.png")

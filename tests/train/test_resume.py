@@ -103,8 +103,8 @@ def test_evaluation_does_not_change_training(whole, tmp_path):
 
 def test_evaluations_are_of_action_means_and_exploring(whole):
     columns = metrics.read(whole[0], "evaluations.csv")
-    assert columns["steps"] == [80, 160, 240, 320, 400]
-    assert columns["episodes"] == [8] * 5
+    assert columns["steps"] == [0, 80, 160, 240, 320, 400]
+    assert columns["episodes"] == [8] * 6
     assert columns["returns"] != columns["stochastic_returns"]
 
 
@@ -132,7 +132,6 @@ def test_the_best_evaluation_and_the_latest_checkpoints_stay(whole):
     columns = metrics.read(folder, "evaluations.csv")
     with checkpoint.open_manager(folder, read_only=True) as manager:
         scores = list(zip(columns["success"], columns["returns"], columns["steps"], strict=True))
-        assert manager.best_step() == max(scores)[2]
         assert manager.latest_step() == 400
         assert set(manager.all_steps()) >= {400, max(scores)[2]}
         assert len(manager.all_steps()) <= EVALUATED.keep_checkpoints + 1
@@ -148,6 +147,43 @@ def test_only_one_process_trains_in_a_folder(tmp_path):
         pass
     with run.held(tmp_path):
         pass
+
+
+def test_a_lost_checkpoint_folder_loses_no_rows(tmp_path):
+    learn(tmp_path, signal_at=200)
+    before = rows(tmp_path)
+    (tmp_path / "checkpoints").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="has rows but no checkpoint; put checkpoints/ back"):
+        learn(tmp_path)
+    assert rows(tmp_path) == before
+
+
+def test_without_any_update_a_run_begins_anew(whole, tmp_path):
+    """As after a kill between the first evaluation and the first checkpoint."""
+    (tmp_path / "evaluations.csv").write_text("steps,success\n0,0.5\n")
+    learn(tmp_path)
+    assert rows(tmp_path) == rows(whole[0])
+
+
+def test_a_checkpoint_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "checkpoints").touch()
+    with pytest.raises(UserError, match="checkpoints is a file; put the folder"):
+        learn(tmp_path)
+
+
+def test_tensorboard_has_every_step_of_a_killed_run(tmp_path):
+    """Events are on disk before the checkpoint that a resumed run starts from."""
+    scalars = []
+
+    def publish(numbers, *, steps):
+        size = sum(file.stat().st_size for file in tmp_path.glob("events.*"))
+        scalars.append(size)
+
+    env = probes.RewardFromBoth()
+    with loop.interruption() as signals:
+        play = make_player(env, CONFIG)
+        loop.learn(CONFIG, env, play, tmp_path, Console(quiet=True), signals, publish=publish)
+    assert all(np.diff(scalars) > 0)
 
 
 def test_another_version_is_named(tmp_path, monkeypatch, capsys):
@@ -182,18 +218,24 @@ def test_nothing_but_nan_stops_with_a_sentence_and_a_good_state(tmp_path):
 
 
 def kill_and_resume(folder: Path, kills: int) -> int:
-    """Kills a run at `kills` random moments; returns how many left a half-written checkpoint."""
+    """Kills a run at `kills` random moments; returns how many left a half-written checkpoint.
+
+    Every third kill comes while the process starts, restores and rewinds, the others in training.
+    """
     moments, torn = random.Random(0), 0
     script = Path(killed.__file__)
-    for _ in range(kills):
+    for kill in range(kills):
         already = rows_of(folder)
         process = subprocess.Popen([sys.executable, str(script), str(folder)])
-        while rows_of(folder) <= already and process.poll() is None:
-            time.sleep(0.005)
-        time.sleep(moments.uniform(0, 0.5))
+        if kill % 3 == 2:
+            time.sleep(moments.uniform(0, 8))
+        else:
+            while rows_of(folder) <= already and process.poll() is None:
+                time.sleep(0.005)
+            time.sleep(moments.uniform(0, 0.5))
         process.kill()
-        process.wait()
-        torn += any("tmp" in path.name for path in (folder / "checkpoints").iterdir())
+        assert process.wait() in (0, -signal.SIGKILL), "a resume failed"
+        torn += any("tmp" in path.name for path in folder.glob("checkpoints/*"))
     return torn
 
 

@@ -33,7 +33,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
 
 def test_a_path_through_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="Cannot create the output folder"):
+    with pytest.raises(UserError, match="file is a file; choose another --out"):
         run.fresh(CONFIG, tmp_path / "file" / "run")
 
 
@@ -62,6 +62,19 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, content, problem):
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match=problem):
         run.load_config(tmp_path)
+
+
+def test_steps_can_only_be_raised(tmp_path):
+    assert run.with_steps(CONFIG, None) == CONFIG
+    assert run.with_steps(CONFIG, CONFIG.steps + 1).steps == CONFIG.steps + 1
+    with pytest.raises(UserError, match="can only be raised"):
+        run.with_steps(CONFIG, CONFIG.steps - 1)
+    with pytest.raises(UserError, match="is more than 2147483647 updates"):
+        run.with_steps(CONFIG, 10**20)
+    run.save_config(tmp_path, CONFIG, {"jax": "1"})
+    run.save_steps(tmp_path, 3 * CONFIG.steps)
+    assert run.load_config(tmp_path) == dataclasses.replace(CONFIG, steps=3 * CONFIG.steps)
+    assert json.loads((tmp_path / "config.json").read_text())["versions"] == {"jax": "1"}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
