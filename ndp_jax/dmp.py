@@ -129,10 +129,10 @@ def rollout(
       weights: of the basis functions, dimensionless, (..., D, N); None for no forcing term.
       y0: initial position, (..., D).
       dy0: initial velocity, in units of y per unit of time, (..., D).
-      alpha: stiffness in place of `dmp.alpha`, one per batch element, (...,); clamped to
-        `ALPHA_RANGE`.
+      alpha: stiffness in place of `dmp.alpha`, one per batch element, (...,), or for method
+        "matrix" one for all, (); clamped to `ALPHA_RANGE`.
       method: "scan" integrates step by step; "matrix" gives the same numbers, up to rounding, as
-        one product with a precomputed matrix, which is faster and knows no `alpha`.
+        one product with a matrix, which is faster.
 
     Returns:
       Position, velocity and acceleration, each (..., n_steps + 1, D), of the inputs' dtype.
@@ -142,20 +142,24 @@ def rollout(
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; give one of {', '.join(METHODS)}.")
-    if method == "matrix" and alpha is not None:
-        raise ValueError('method "matrix" has a fixed alpha; learn alpha with method="scan".')
+    if method == "matrix" and jnp.ndim(alpha if alpha is not None else 0.0):
+        raise ValueError(
+            'method "matrix" has one alpha for all; use method="scan" for one per batch element.'
+        )
     shape = _rollout_shape(dmp, goal, weights, y0, dy0, alpha)
     given = [value for value in (goal, weights, y0, dy0, alpha) if value is not None]
     dtype = jnp.result_type(float, *given)
     goal, y0, dy0 = (jnp.broadcast_to(jnp.asarray(v, dtype), shape) for v in (goal, y0, dy0))
     if weights is not None:
         weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (*shape, dmp.n_basis))
+    if alpha is not None:
+        low, high = (jnp.asarray(bound, dtype) for bound in ALPHA_RANGE)
+        alpha = lax.clamp(low, jnp.asarray(alpha, dtype), high)
     if method == "matrix":
-        return _matrix_rollout(dmp, goal, weights, y0, dy0)
+        response = _response(dmp) if alpha is None else _response_for(dmp, alpha)
+        return _matrix_rollout(response, goal, weights, y0, dy0)
     if alpha is None:
         return _scan_rollout(dmp, goal, weights, y0, dy0, dmp.alpha)
-    low, high = (jnp.asarray(bound, dtype) for bound in ALPHA_RANGE)
-    alpha = lax.clamp(low, jnp.asarray(alpha, dtype), high)
     alpha = jnp.broadcast_to(jnp.broadcast_to(alpha, shape[:-1])[..., None], shape)
     return _scan_rollout(dmp, goal, weights, y0, dy0, alpha)
 
@@ -273,7 +277,7 @@ def _scan_rollout(dmp: DMP, goal, weights, y0, dy0, alpha) -> Trajectory:
     )
 
 
-def _matrix_rollout(dmp: DMP, goal, weights, y0, dy0) -> Trajectory:
+def _matrix_rollout(response, goal, weights, y0, dy0) -> Trajectory:
     offset = (goal - y0)[..., None]
     inputs = [dy0[..., None], offset]
     if weights is not None:
@@ -281,7 +285,7 @@ def _matrix_rollout(dmp: DMP, goal, weights, y0, dy0) -> Trajectory:
     inputs = jnp.concatenate(inputs, axis=-1)
     position, velocity, acceleration = (
         jnp.swapaxes(_contract(inputs, matrix[:, : inputs.shape[-1]]), -1, -2)
-        for matrix in _response(dmp)
+        for matrix in response
     )
     return Trajectory(position + y0[..., None, :], velocity, acceleration)
 
@@ -323,6 +327,39 @@ def _response(dmp: DMP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.stack(position), np.stack(velocity), np.stack(acceleration)
 
 
+def _response_for(dmp: DMP, alpha: Array) -> tuple[Array, Array, Array]:
+    """`_response` for a stiffness known only when the program runs, (), in its dtype.
+
+    A step takes (y, z) to M (y, z) + (0, u / n_steps), where u is the drive. Critical damping gives
+    M one double eigenvalue r, so that M^k = r^k + k r^(k-1) (M - r) needs no integration.
+    """
+    steps = np.arange(dmp.n_steps + 1)
+    h = 1 / dmp.n_steps
+    r = 1 - alpha * h / 2
+    exponents = jnp.asarray(steps, alpha.dtype)
+    power = r**exponents
+    slope = exponents * jnp.pad(power[:-1], (1, 0))
+    to_position = slope * h  # row y, column z of M^k
+    to_z = power - slope * alpha * h / 2  # row z, column z
+
+    drive = jnp.concatenate(
+        [jnp.full((dmp.n_steps, 1), alpha**2 / 4), jnp.asarray(_features(dmp), alpha.dtype)], axis=1
+    )
+    lag = steps[:, None] - 1 - steps[None, :-1]  # steps between a drive and a sample
+
+    def answer(impulse: Array) -> Array:
+        driven = jnp.where(lag >= 0, impulse[np.maximum(lag, 0)], 0) * h
+        driven = jnp.einsum("kj,jm->km", driven, drive, precision=lax.Precision.HIGHEST)
+        return jnp.concatenate([impulse[:, None] * dmp.tau, driven], axis=1)
+
+    position, z = answer(to_position), answer(to_z)
+    start = jnp.zeros((1, 2 + dmp.n_basis), alpha.dtype).at[0, 0].set(1)
+    pull = jnp.pad(drive, ((0, 0), (1, 0)))
+    rate = (pull - alpha**2 / 4 * position[:-1] - alpha * z[:-1]) / dmp.tau
+    velocity = jnp.concatenate([start, z[:-1] / dmp.tau])
+    return position, velocity, jnp.concatenate([dmp.tau * start, rate])
+
+
 class _Inverse(NamedTuple):
     """Truncated pseudo-inverses, each the factors (n_steps + 1, rank) and (inputs, rank)."""
 
@@ -350,7 +387,7 @@ def _solve(factors: tuple[np.ndarray, np.ndarray], driven: Array) -> Array:
     return _contract(_contract(driven, left.T), right)
 
 
-def _contract(inputs: Array, matrix: np.ndarray) -> Array:
+def _contract(inputs: Array, matrix: np.ndarray | Array) -> Array:
     """(..., K) and (M, K) to (..., M), in full float32 on devices that would use less."""
     constant = jnp.asarray(matrix, inputs.dtype)
     return jnp.einsum("...k,mk->...m", inputs, constant, precision=lax.Precision.HIGHEST)

@@ -3,13 +3,16 @@
 import csv
 import dataclasses
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.record_writer import RecordWriter
 
 from configs import TrainConfig
 from train.errors import UserError
@@ -36,9 +39,20 @@ class Publish(Protocol):
 
 @contextmanager
 def open_log(folder: Path, *, publish: Publish | None = None) -> Iterator[Write]:
-    """Appends to a run's files and TensorBoard events, and publishes the same numbers."""
-    purge = int(last_row(folder, METRICS).get("steps", 0)) + 1
-    tensorboard = SummaryWriter(str(folder), purge_step=purge)
+    """Appends to a run's files and TensorBoard events, and publishes the same numbers.
+
+    Events are written row by row, not in a thread as by a `SummaryWriter`: those of a checkpoint's
+    row are on disk before the checkpoint is, and a full disk is noticed here. TensorBoard hides
+    what an earlier process has written after the row that this one goes on from.
+    """
+    events = RecordWriter(str(folder / f"events.out.tfevents.{time.time_ns()}"))
+
+    def record(**content: Any) -> None:
+        events.write(Event(wall_time=time.time(), **content).SerializeToString())
+
+    record(file_version="brain.Event:2")
+    begin = int(last_row(folder, METRICS).get("steps", -1)) + 1
+    record(step=begin, session_log=SessionLog(status=SessionLog.START))
     try:
 
         def write(file: str, steps: int, row: dict[str, float]) -> None:
@@ -47,16 +61,16 @@ def open_log(folder: Path, *, publish: Publish | None = None) -> Iterator[Write]
                 return
             group = "evaluation/" if file == EVALUATIONS else ""
             numbers = {group + name: value for name, value in row.items()}
-            for name, value in numbers.items():
-                tensorboard.add_scalar(name, value, steps)
-            tensorboard.flush()
+            values = [Summary.Value(tag=name, simple_value=numbers[name]) for name in numbers]
+            record(step=steps, summary=Summary(value=values))
+            events.flush()
             if publish:
                 publish(numbers, steps=steps)
 
         yield write
     finally:
         with suppress(OSError):  # of a full disk, which has been told
-            tensorboard.close()
+            events.close()
 
 
 @contextmanager

@@ -255,6 +255,25 @@ def test_learned_alpha_equals_the_fixed_one(x64):
     assert_close(rollout(other, *arguments, alpha=7.0), expected, 1e-12)
 
 
+@pytest.mark.parametrize(("n_steps", "tau"), [(1, 1.0), (8, 0.5), (40, 2.0), (300, 1.0)])
+@pytest.mark.parametrize("alpha", [0.5, 7.0, 15.9, 30.0])
+def test_a_matrix_for_an_alpha_equals_the_fixed_one(n_steps, tau, alpha):
+    """Also under vmap, where every member of a sweep has its own."""
+    dmp = DMP(n_steps=n_steps, tau=tau, alpha=alpha, alpha_x=0.5)
+    other = dataclasses.replace(dmp, alpha=1.0)
+    with jax.enable_x64(True):
+        for dtype, tolerance in ((np.float64, 1e-11), (np.float32, 2e-5)):
+            arguments = draw(dmp, (3,), 2, dtype=dtype)
+            expected = rollout(dmp, *arguments, method="matrix")
+
+            def answer(alpha, arguments=arguments):
+                return rollout(other, *arguments, alpha=alpha, method="matrix")
+
+            assert_close(answer(dtype(alpha)), expected, tolerance)
+            several = jax.vmap(answer)(jnp.asarray([alpha, 3.0], dtype))
+            assert_close(jax.tree.map(lambda x: x[0], several), expected, tolerance)
+
+
 def test_learned_alpha_is_clamped(x64):
     low, high = ALPHA_RANGE
     dmp = DMP()
@@ -544,7 +563,7 @@ def test_a_setting_of_a_wrong_type_is_named(field, value):
         ({"goal": ()}, r"goal is a scalar; give \(..., D\)"),
         ({"dy0": (3, 2)}, r"batch shapes do not broadcast .*dy0 \(3,\)"),
         ({"alpha": (3,)}, r"batch shapes do not broadcast .*alpha \(3,\)"),
-        ({"alpha": (4,), "method": "matrix"}, 'method "matrix" has a fixed alpha'),
+        ({"alpha": (4,), "method": "matrix"}, 'method "matrix" has one alpha for all'),
         ({"method": "euler"}, "method is 'euler'; give one of scan, matrix"),
     ],
 )

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 import envs
 import ndp_jax
 from configs import PRESETS
-from train import controllers, metrics, render, run, tasks
+from train import controllers, loop, metrics, render, run, tasks
 from train.checks import flag, settings
 from train.cli import main, parse
+from train.errors import Interrupted, Stopped, UserError
 
 
 def refuse(capsys, *arguments):
@@ -191,6 +193,31 @@ def test_a_controller_is_filmed(capsys, tmp_path, monkeypatch):
     files = sorted(file.name for file in (tmp_path / "runs").iterdir())
     assert files == ["push-scripted.mp4", "push-zero.mp4"]
     assert "Wrote runs/push-zero.mp4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        (None, 0),
+        (Stopped("The disk is full."), 1),
+        (OSError(28, "No space left on device", "here"), 1),
+        (UserError("There is no such thing."), 2),
+        (Interrupted("Stopped.", signal=signal.SIGINT), 130),
+        (Interrupted("Stopped.", signal=signal.SIGTERM), 143),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(capsys, folder, monkeypatch, ending, code):
+    def resume(*_, **__):
+        if ending:
+            raise ending
+        return Path(folder)
+
+    monkeypatch.setattr(loop, "resume", resume)
+    assert main(["train", "--resume", folder]) == code
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    assert said.err.count("\n") == (code in (1, 2))
 
 
 QUICK = [
