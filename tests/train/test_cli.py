@@ -15,7 +15,8 @@ import ndp_jax
 from configs import PRESETS
 from train import controllers, loop, metrics, render, run, tasks
 from train.checks import flag, settings
-from train.cli import main, parse
+from train.cli import main
+from train.commands import parse
 from train.errors import Interrupted, Stopped, UserError
 
 
