@@ -15,6 +15,7 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from envs.quiet import quietly
 from envs.xla_flags import repair_cpu_compiler
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def make(task: str, *, impl: str = "jax", **overrides: Any) -> "MjxEnv":
         raise ValueError(f"There is no impl {impl!r}; use 'jax' or 'warp'.")
     if impl == "warp":
         _require_warp()
-    env = importlib.import_module(f"envs.{task}").make(**overrides)
+    env = _module(task).make(**overrides)
     return env if impl == "jax" else env.on_warp()
 
 
@@ -72,7 +73,12 @@ def _on_cuda() -> bool:
         return False
 
 
+def _module(task: str) -> Any:
+    with quietly():
+        return importlib.import_module(f"envs.{task}")
+
+
 def __getattr__(name: str) -> Any:
     if name in TASKS:
-        return importlib.import_module(f"envs.{name}")
+        return _module(name)
     raise AttributeError(f"module 'envs' has no attribute {name!r}")

@@ -17,13 +17,17 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from brax.envs.base import State
 from jaxtyping import Array, PRNGKeyArray
 
 import envs
-from envs.base import MjxEnv
 from envs.camera import Camera
 from envs.limits import check_batch
+from envs.quiet import quietly
+
+with quietly():
+    from brax.envs.base import State
+
+    from envs.base import MjxEnv
 
 try:
     import gymnasium

@@ -1,12 +1,12 @@
 """What the process needs before JAX and MuJoCo are imported or used."""
 
-import contextlib
 import ctypes.util
-import io
 import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
+
+from envs.quiet import quietly
 
 PACKAGES = ("ndp-jax", "jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujoco-mjx")
 
@@ -18,7 +18,7 @@ def prepare() -> None:
     choose_renderer()
     configure_jax()
     absl.logging.set_verbosity(absl.logging.FATAL)  # orbax's notes; its errors become sentences
-    with contextlib.redirect_stdout(io.StringIO()):  # mjx prints that it has no Warp
+    with quietly():
         import mujoco.mjx  # noqa: F401
 
 

@@ -31,6 +31,14 @@ def test_the_package_alone_loads_no_simulator():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "program", ["import envs; envs.make('push')", "import envs; envs.push", "import envs.gym"]
+)
+def test_nothing_is_printed(program):
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert shown.stdout == b""
+
+
 @pytest.mark.parametrize("impl", ["wrap", "cpp", ""])
 def test_an_unknown_impl_is_refused_in_one_sentence(impl):
     with pytest.raises(ValueError, match=f"no impl '{impl}'; use 'jax' or 'warp'") as caught:
