@@ -1,7 +1,9 @@
 """The settings of a training run. Fields hold defaults; the string under a field is its help."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class PPO:
 class TrainConfig:
     """Task, policy and extent of the run."""
 
-    task: str
+    task: Annotated[str, tyro.conf.arg(metavar="TASK")]
     """Task: throw, pick, push, soccer or faucet; selects the defaults of all other settings."""
     policy: Literal["ndp", "ppo-multi", "ppo"] = "ndp"
     """ndp: T actions through the primitive; ppo-multi: T actions directly; ppo: one action."""

@@ -15,7 +15,7 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from envs.quiet import quietly
+from envs.importing import importing_mjx
 from envs.xla_flags import repair_cpu_compiler
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _on_cuda() -> bool:
 
 
 def _module(task: str) -> Any:
-    with quietly():
+    with importing_mjx():
         return importlib.import_module(f"envs.{task}")
 
 

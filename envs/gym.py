@@ -21,10 +21,10 @@ from jaxtyping import Array, PRNGKeyArray
 
 import envs
 from envs.camera import Camera
+from envs.importing import importing_mjx
 from envs.limits import check_batch
-from envs.quiet import quietly
 
-with quietly():
+with importing_mjx():
     from brax.envs.base import State
 
     from envs.base import MjxEnv

@@ -15,7 +15,8 @@ install_import_hook(["ndp_jax", "train", "envs"], f"{__name__}.checked")
 
 
 def pytest_configure() -> None:
+    from envs.importing import choose_renderer
     from train import runtime
 
-    runtime.choose_renderer()
+    choose_renderer()
     runtime.configure_jax()

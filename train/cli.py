@@ -1,5 +1,6 @@
 """The `ndp` command. Heavy imports come only after the arguments have been understood."""
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -94,7 +95,7 @@ def render(command: Render, console: Console) -> None:
     from train.render import film
 
     folder = Path(command.what)
-    of_a_run = folder.exists() and not command.controller
+    of_a_run = folder.exists()
     env, outcome, plan = learned(command) if of_a_run else controlled(command)
     name = f"{command.what}-{command.controller or 'scripted'}.mp4"
     path = command.out or (folder / "video.mp4" if of_a_run else Path("runs") / name)
@@ -201,6 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as stop:
         console.print(str(stop), soft_wrap=True)
         return 128 + stop.signal
+    except BrokenPipeError:  # the reader of `ndp ... | head` has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         print(
             f"ndp: {error.filename or 'A file'} cannot be used ({error.strerror}).", file=sys.stderr

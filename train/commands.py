@@ -22,12 +22,11 @@ MOST_EPISODES = 65_536
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a policy on a task and leave a run folder with curve, video and checkpoints.
-
-    `ndp train --resume RUN` continues one; of its settings only --steps can be raised.
-    """
+    """Train a policy on a task and leave a run folder with curve, video and checkpoints."""
 
     config: TrainConfig
+    resume: Path | None = None
+    """Run folder to continue, in place of a task; of its settings only --steps can be raised."""
     out: Path | None = None
     """Run folder to create; by default the first free runs/TASK-POLICY-seedN."""
     wandb: bool = False
@@ -128,6 +127,7 @@ class Bench:
     """Environments stepped in parallel."""
 
 
+COMMANDS = ("train", "evaluate", "export", "render", "plot", "tasks", "bench")
 Command = Train | Resume | Evaluate | Export | Render | Plot | Tasks | Bench
 
 
@@ -140,6 +140,9 @@ def parse(arguments: Sequence[str]) -> Command:
         word.split("=")[0] == "--resume" for word in arguments
     ):
         return parse_resume(arguments[1:])
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        nearest = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.0)[0]
+        raise UserError(f"There is no command '{arguments[0]}'; did you mean '{nearest}'?")
     preset = PRESETS[next((word for word in arguments if word in PRESETS), "push")]
     train = Train(config=dataclasses.replace(preset, task=tyro.MISSING))
     command = tyro.cli(
@@ -233,7 +236,9 @@ def check_render(command: Render) -> None:
     check_file(command.out, FILMS)
     if command.seed is not None and not 0 <= command.seed < 2**32:
         raise UserError(f"--seed is {command.seed}; it must lie between 0 and 4294967295.")
-    if Path(command.what).exists() and not command.controller:
+    if Path(command.what).exists() and command.controller:
+        raise UserError(f"--controller needs a task, and {command.what} is a run.")
+    if Path(command.what).exists():
         config = load_config(Path(command.what))
     else:
         known_task(command.what, or_else="" if command.controller else "run folder or ")
@@ -248,6 +253,8 @@ def check_render(command: Render) -> None:
             )
     if command.at and (not command.out or command.out.suffix != ".png"):
         raise UserError("--at is for pictures; give an --out that ends in .png, too.")
+    if len(command.which) > 1 and command.out and command.out.suffix == ".png":
+        raise UserError("--which names several episodes, but a .png shows one; name one of them.")
     for step in command.at:
         if not 1 <= step <= config.episode_length:
             raise UserError(f"--at names step {step}; give 1 to {config.episode_length}.")
@@ -265,6 +272,8 @@ def check_file(path: Path | None, suffixes: Sequence[str] = ()) -> None:
 
 
 def known_task(name: str, *, or_else: str = "") -> None:
+    if or_else and len(Path(name).parts) > 1:
+        raise UserError(f"There is no run folder {name}.")
     if name not in PRESETS:
         nearest = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
         raise UserError(f"There is no {or_else}task '{name}'; did you mean '{nearest}'?")

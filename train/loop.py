@@ -171,7 +171,10 @@ def begin(
     template = jax.eval_shape(learner.init, key, hyper)
     steps, state, made_with = checkpoint.restore(manager, template, config=config)
     metrics.rewind(folder, steps=steps)
-    console.print(f"Continuing at {steps:,} steps")
+    if steps >= config.updates * config.steps_per_update:
+        console.print(f"Finished already, at {steps:,} steps; to go further, raise --steps.")
+    else:
+        console.print(f"Continuing at {steps:,} steps")
     for name, now in versions().items():
         if made_with.get(name) != now:
             console.print(

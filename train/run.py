@@ -127,6 +127,8 @@ def load_config(folder: Path) -> TrainConfig:
       UserError: the folder is not a run, or its config.json is not a configuration that can run.
     """
     path = folder / "config.json"
+    if not folder.exists():
+        raise UserError(f"There is no run folder {folder}.")
     if not path.is_file():
         raise UserError(f"{folder} is not a run folder: it has no config.json.")
     try:

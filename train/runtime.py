@@ -1,12 +1,11 @@
 """What the process needs before JAX and MuJoCo are imported or used."""
 
-import ctypes.util
 import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from envs.quiet import quietly
+from envs.importing import importing_mjx
 
 PACKAGES = ("ndp-jax", "jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujoco-mjx")
 
@@ -15,25 +14,10 @@ def prepare() -> None:
     """Sets what must be set before MuJoCo is imported and JAX is used, and imports both."""
     import absl.logging
 
-    choose_renderer()
     configure_jax()
     absl.logging.set_verbosity(absl.logging.FATAL)  # orbax's notes; its errors become sentences
-    with quietly():
+    with importing_mjx():
         import mujoco.mjx  # noqa: F401
-
-
-def choose_renderer() -> None:
-    """Selects headless OpenGL for MuJoCo where there is no display and the user chose nothing.
-
-    MuJoCo reads the choice when it is imported and fails there if the library is missing, so only
-    a library that is present is chosen.
-    """
-    headless = sys.platform == "linux" and not os.environ.get("DISPLAY")
-    if headless and "MUJOCO_GL" not in os.environ:
-        for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
-            if ctypes.util.find_library(library):
-                os.environ["MUJOCO_GL"] = backend
-                return
 
 
 def configure_jax() -> None:

@@ -51,7 +51,7 @@ def test_the_task_selects_the_preset_and_options_override_it():
         (["train", "push", "--chunk", "7"], "--chunk 7 does not divide the 150-step episode"),
         (["train", "push", "--num-envs", "0"], "--num-envs is 0; it must be greater than 0"),
         (["train", "push", "--minibatches", "7"], "--minibatches 7 does not divide the batch"),
-        (["evaluate", "nowhere"], "nowhere is not a run folder: it has no config.json."),
+        (["evaluate", "nowhere"], "There is no run folder nowhere."),
         (["evaluate", "nowhere", "--episodes", "0"], "--episodes is 0"),
         (["render", "nowhere"], "There is no run folder or task 'nowhere'; did you mean"),
         (["render", "."], "is not a run folder: it has no config.json."),
@@ -66,17 +66,19 @@ def test_the_task_selects_the_preset_and_options_override_it():
         (["render", "push", "--near"], "--near needs a run, and push is a task."),
         (["render", "push", "--at", "3"], "--at is for pictures; give an --out that ends in .png"),
         (["train", "--resume"], "Missing value for argument '--resume'"),
-        (["train", "--resume", "nowhere"], "nowhere is not a run folder: it has no config.json."),
+        (["train", "--resume", "nowhere"], "There is no run folder nowhere."),
         (["train", "--resume", "nowhere", "--seed", "1"], "--seed cannot be given with --resume"),
         (["train", "push", "--resume=nowhere"], "Leave out 'push': with --resume the run says"),
         (["train", "--resume", "nowhere", "--steps", "many"], "Error parsing --steps"),
-        (["export", "nowhere"], "nowhere is not a run folder: it has no config.json."),
+        (["export", "nowhere"], "There is no run folder nowhere."),
         (["evaluate", "nowhere", "--checkpoint", "worst"], "invalid choice 'worst'"),
         (["plot", "nowhere", "--statistic", "median"], "invalid choice 'median'"),
         (["train", "push", "--alpha", "160"], "--alpha is 160.0, with which 40 integration steps"),
         (["bench", "push", "sucker"], "There is no task 'sucker'; did you mean 'soccer'?"),
         (["bench", "--num-envs", "0"], "--num-envs is 0"),
-        (["plot", "nowhere"], "nowhere is not a run folder"),
+        (["plot", "nowhere"], "There is no run folder nowhere."),
+        (["trian", "push"], "There is no command 'trian'; did you mean 'train'?"),
+        (["render", "runs/nope"], "There is no run folder runs/nope."),
         (["plot"], "Name at least one run folder to plot."),
     ],
 )
@@ -108,6 +110,8 @@ def folder(tmp_path, monkeypatch):
         (["evaluate", "run"], "run holds no checkpoint yet."),
         (["evaluate", "run", "--episodes", "9" * 9], "it must be greater than 0 and at most 65536"),
         (["render", "run", "--at", "151", "--out", "a.png"], "--at names step 151; give 1 to 150."),
+        (["render", "run", "--controller", "zero"], "--controller needs a task, and run is a run"),
+        (["render", "run", "--which", "1", "2", "--out", "a.png"], "a .png shows one; name one"),
         (["render", "run", "--which", "-1"], "--which names -1; give episodes from 0 to"),
         (["render", "run", "--seed", "9" * 20], "it must lie between 0 and 4294967295."),
         (["render", "run", "--out", "run/config.json/a.mp4"], "run/config.json is a file"),
@@ -131,7 +135,7 @@ def test_a_package_that_is_missing_is_named_before_a_folder_is_made(capsys, fold
 
 def test_a_run_that_is_named_like_a_task_can_be_resumed(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "push is not a run folder" in refuse(capsys, "train", "--resume", "push")
+    assert "There is no run folder push." in refuse(capsys, "train", "--resume", "push")
 
 
 def test_a_folder_in_use_is_left_alone(capsys, tmp_path):
