@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import envs
@@ -290,6 +291,6 @@ def test_a_run_from_training_to_video(capsys, tmp_path):
     assert json.loads((folder / "evaluation-best.json").read_text())["episodes"] == 10
     assert metrics.read(folder)["steps"] == [2400, 4800, 7200]
     policy = ndp_jax.load_policy(folder / "policy.msgpack")
-    assert policy([0.0] * 9).shape == (5, 3)
+    assert policy(np.zeros(9)).shape == (5, 3)
     for file in ("curve.png", "video.mp4", "metrics.csv", "timing.csv", "config.json"):
         assert (folder / file).stat().st_size > 0
