@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 import pytest
 
@@ -76,6 +77,47 @@ def play(step, env):
 def released(request):
     """Numbers recorded from the released environment (MuJoCo 3.17, float64)."""
     return np.load(Path(__file__).parents[1] / "data" / f"{request.module.TASK}.npz")
+
+
+@pytest.fixture(scope="module")
+def replay(request, released, start, play):
+    """Observations (50, BATCH, 9) of the release's five rollouts, each in the lane of its number.
+
+    For the tasks whose actions move Sawyer's hand alone; a module's `ours` makes the release's
+    coordinates those of our model.
+    """
+    ours = request.module.ours
+    physics = jax.device_get(start.pipeline_state)
+    qpos, qvel = physics.qpos.copy(), physics.qvel.copy()
+    mocap, actions = physics.mocap_pos.copy(), np.zeros((50, BATCH, 3), np.float32)
+    for index in range(5):
+        rollout = f"rollout{index:02d}/"
+        qpos[index] = ours(released[rollout + "init_qpos"])
+        qvel[index] = ours(released[rollout + "init_qvel"])
+        mocap[index] = released[rollout + "init_mocap_pos"], released[rollout + "goal"]
+        actions[:, index] = released[rollout + "actions"]
+    state = start.replace(
+        pipeline_state=start.pipeline_state.replace(
+            qpos=jnp.asarray(qpos), qvel=jnp.asarray(qvel), mocap_pos=jnp.asarray(mocap)
+        )
+    )
+    return play(state, lambda _, time: jnp.asarray(actions[time]), steps=50)[2]
+
+
+@pytest.fixture
+def recorded(request, env, released):
+    """Number -> hand and object (50, 3) of the release's rollout after the last sub-step."""
+
+    def recorded(index):
+        data = mujoco.MjData(env.mj_model)
+        places = np.zeros((2, 50, 3))
+        for time, qpos in enumerate(released[f"rollout{index:02d}/qpos"]):
+            data.qpos[:] = request.module.ours(qpos)
+            mujoco.mj_kinematics(env.mj_model, data)
+            places[:, time] = data.body("hand").xpos, data.site("object").xpos
+        return places
+
+    return recorded
 
 
 @pytest.fixture

@@ -175,44 +175,14 @@ def test_pushing_goes_as_in_c(env, start, demonstration):
     assert np.mean(np.linalg.norm((puck[-1] - goal)[:, :2], axis=-1) <= 0.07) >= 0.9
 
 
-@pytest.fixture(scope="module")
-def replay(released, start, play):
-    """Observations (50, BATCH, 9) of the release's rollouts, each in the lane of its number."""
-    physics = jax.device_get(start.pipeline_state)
-    qpos, qvel = physics.qpos.copy(), physics.qvel.copy()
-    mocap, actions = physics.mocap_pos.copy(), np.zeros((50, BATCH, 3), np.float32)
-    for index in (*FREE_ROLLOUTS, *CONTACT_ROLLOUTS):
-        rollout = f"rollout{index:02d}/"
-        qpos[index] = without_fingers(released[rollout + "init_qpos"])
-        qvel[index] = without_fingers(released[rollout + "init_qvel"])
-        mocap[index] = released[rollout + "init_mocap_pos"], released[rollout + "goal"]
-        actions[:, index] = released[rollout + "actions"]
-    state = start.replace(
-        pipeline_state=start.pipeline_state.replace(
-            qpos=jnp.asarray(qpos), qvel=jnp.asarray(qvel), mocap_pos=jnp.asarray(mocap)
-        )
-    )
-    return play(state, lambda _, time: jnp.asarray(actions[time]), steps=50)[2]
-
-
-def without_fingers(coordinates):
+def ours(coordinates):
+    """Without the fingers, which are one solid piece here."""
     return np.delete(coordinates, (7, 8))
 
 
-def recorded(env, released, index):
-    """Hand and puck positions (50, 3) of a released rollout after the last sub-step."""
-    data = mujoco.MjData(env.mj_model)
-    places = np.zeros((2, 50, 3))
-    for time, qpos in enumerate(released[f"rollout{index:02d}/qpos"]):
-        data.qpos[:] = without_fingers(qpos)
-        mujoco.mj_kinematics(env.mj_model, data)
-        places[:, time] = data.body("hand").xpos, data.site("object").xpos
-    return places
-
-
 @pytest.mark.parametrize("index", FREE_ROLLOUTS)
-def test_the_hand_moves_as_in_the_release(env, released, replay, index):
-    hand, puck = recorded(env, released, index)
+def test_the_hand_moves_as_in_the_release(released, recorded, replay, index):
+    hand, puck = recorded(index)
     assert farthest(replay[:, index, :3], hand) < 1e-3
     assert farthest(replay[:, index, 3:6], puck) < 1e-3
     lagging_one_substep = released[f"rollout{index:02d}/obs"]
@@ -220,9 +190,9 @@ def test_the_hand_moves_as_in_the_release(env, released, replay, index):
 
 
 @pytest.mark.parametrize("index", CONTACT_ROLLOUTS)
-def test_the_hand_follows_the_release_through_contact(env, released, replay, index):
+def test_the_hand_follows_the_release_through_contact(recorded, replay, index):
     """There the open gripper comes down around the puck and takes it along, up to 10 cm; here the
     closed one comes down on top of it. `test_puck.py` compares like with like."""
-    hand, puck = recorded(env, released, index)
+    hand, puck = recorded(index)
     assert farthest(replay[:, index, :3], hand) < 2e-2
     assert farthest(replay[:, index, 3:6], puck) < 0.15

@@ -253,45 +253,14 @@ def test_pushing_goes_as_in_c(env, start, demonstration):
     assert np.quantile(error, 0.95) < 3e-2
 
 
-@pytest.fixture(scope="module")
-def replay(released, start, play):
-    """Observations (50, BATCH, 9) of the release's rollouts, each in the lane of its number."""
-    physics = jax.device_get(start.pipeline_state)
-    qpos, qvel = physics.qpos.copy(), physics.qvel.copy()
-    mocap, actions = physics.mocap_pos.copy(), np.zeros((50, BATCH, 3), np.float32)
-    for index in range(5):
-        rollout = f"rollout{index:02d}/"
-        qpos[index] = ours(released[rollout + "init_qpos"])
-        qvel[index] = ours(released[rollout + "init_qvel"])
-        mocap[index] = released[rollout + "init_mocap_pos"], released[rollout + "goal"]
-        actions[:, index] = released[rollout + "actions"]
-    state = start.replace(
-        pipeline_state=start.pipeline_state.replace(
-            qpos=jnp.asarray(qpos), qvel=jnp.asarray(qvel), mocap_pos=jnp.asarray(mocap)
-        )
-    )
-    return play(state, lambda _, time: jnp.asarray(actions[time]), steps=50)[2]
-
-
 def ours(coordinates):
     """Arm and ball's position, without the fingers and the ball's orientation."""
     return np.concatenate([coordinates[:7], coordinates[9:12]])
 
 
-def recorded(env, released, index):
-    """Hand and ball positions (50, 3) of a released rollout after the last sub-step."""
-    data = mujoco.MjData(env.mj_model)
-    places = np.zeros((2, 50, 3))
-    for time, qpos in enumerate(released[f"rollout{index:02d}/qpos"]):
-        data.qpos[:] = ours(qpos)
-        mujoco.mj_kinematics(env.mj_model, data)
-        places[:, time] = data.body("hand").xpos, data.site("object").xpos
-    return places
-
-
 @pytest.mark.parametrize("index", range(5))
-def test_the_hand_moves_as_in_the_release(env, released, replay, index):
-    hand, ball = recorded(env, released, index)
+def test_the_hand_moves_as_in_the_release(recorded, replay, index):
+    hand, ball = recorded(index)
     steps = FREE_HAND[index]
     assert farthest(replay[:steps, index, :3], hand[:steps]) < 4e-3
     steps = FREE_BALL[index]
