@@ -82,6 +82,8 @@ class TrainConfig:
     """Environment steps; rounded down to whole updates."""
     episode_length: int = 150
     """Environment steps per episode."""
+    reward_delay: int = 1
+    """Environment steps between the reward's looks at the object; 1 looks at every one."""
     num_envs: int = 64
     """Environments stepped in parallel."""
     rollout_steps: int = 150

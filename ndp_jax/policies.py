@@ -66,6 +66,7 @@ class PrimitiveHead(nn.Module):
       action_scale: position change of a unit action, in units of y.
       goal_scale: goal offset per unit of network output, in units of y.
       weight_scale: basis weight per unit of network output.
+      alpha: stiffness in place of `dmp.alpha`, in 1/tau; None for that.
       method: "matrix" or "scan", see `ndp_jax.rollout`.
     """
 
@@ -76,6 +77,7 @@ class PrimitiveHead(nn.Module):
     action_scale: float
     goal_scale: float | Float[Array, ""]
     weight_scale: float | Float[Array, ""]
+    alpha: float | Float[Array, ""] | None = None
     method: str = "matrix"
 
     @nn.compact
@@ -97,6 +99,7 @@ class PrimitiveHead(nn.Module):
             self.weight_scale * weights.reshape(*batch, dims, self.dmp.n_basis),
             position,
             velocity * (self.duration / self.dmp.tau),
+            alpha=self.alpha,
             method=self.method,
         ).position
         self.sow("intermediates", "plan", Plan(path=path, goal=goal))

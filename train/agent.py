@@ -51,7 +51,9 @@ def make_env(config: TrainConfig) -> MjxEnv:
       UserError: there is no such task.
     """
     try:
-        return envs.make(config.task, episode_length=config.episode_length)
+        return envs.make(
+            config.task, episode_length=config.episode_length, reward_delay=config.reward_delay
+        )
     except ValueError as error:
         raise UserError(str(error)) from None
 
@@ -67,6 +69,7 @@ class Hyperparameters(struct.PyTreeNode):
     value_coefficient: Float[Array, ""]
     max_kl: Float[Array, ""]
     max_grad_norm: Float[Array, ""]
+    alpha: Float[Array, ""]
     goal_scale: Float[Array, ""]
     weight_scale: Float[Array, ""]
     initial_log_std: Float[Array, ""]
@@ -93,7 +96,6 @@ def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> P
             dmp=DMP(
                 n_basis=primitive.n_basis,
                 n_steps=chunk * primitive.substeps,
-                alpha=primitive.alpha,
                 alpha_x=primitive.alpha_x,
                 kernel=primitive.kernel,
             ),
@@ -103,6 +105,7 @@ def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> P
             action_scale=env.action_scale,
             goal_scale=hyper.goal_scale,
             weight_scale=hyper.weight_scale,
+            alpha=hyper.alpha,
             method=primitive.method,
         )
     else:

@@ -30,7 +30,7 @@ from train.errors import Stopped, UserError
 from train.ppo import TrainState, make_learner
 from train.runtime import versions
 
-FORMAT = 2
+FORMAT = 3
 """Changes when a `TrainState` or what lies beside it does."""
 
 Leaf = Array | jax.ShapeDtypeStruct

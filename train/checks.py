@@ -11,14 +11,14 @@ from train.errors import UserError
 POSITIVE = (
     *("steps", "episode_length", "num_envs", "rollout_steps", "chunk", "eval_episodes"),
     *("checkpoint_seconds", "keep_checkpoints"),
-    *("n_basis", "substeps", "alpha", "alpha_x", "goal_scale", "weight_scale"),
+    *("reward_delay", "n_basis", "substeps", "alpha", "alpha_x", "goal_scale", "weight_scale"),
     *("learning_rate", "clip", "max_kl", "max_grad_norm", "epochs", "minibatches", "max_skipped"),
 )
 NOT_NEGATIVE = ("eval_every", "entropy_coefficient", "value_coefficient")
 UNIT_INTERVAL = ("gamma", "gae_lambda")
 
 AT_MOST = {
-    **dict.fromkeys(("episode_length", "num_envs", "eval_episodes"), 1_000_000),
+    **dict.fromkeys(("episode_length", "reward_delay", "num_envs", "eval_episodes"), 1_000_000),
     **dict.fromkeys(("n_basis", "substeps", "epochs"), 1_000),
     **dict.fromkeys(("goal_scale", "weight_scale", "clip", "max_kl", "max_grad_norm"), 1_000_000),
     **dict.fromkeys(("entropy_coefficient", "value_coefficient"), 1_000_000),
@@ -29,6 +29,8 @@ LARGEST_WIDTH = 65_536
 LARGEST_INT = 2**31 - 1
 LARGEST_INTEGRATION = 10_000
 """Steps of one primitive; the matrix that integrates it grows with them."""
+ALPHA_RANGE = (0.5, 30.0)
+"""As `ndp_jax.dmp` has it."""
 ALPHA_X_RANGE = (1e-6, 100.0)
 """In which every kernel's basis functions are finite numbers."""
 
@@ -116,11 +118,10 @@ def check_primitive(config: TrainConfig) -> None:
     if config.policy != "ndp":
         return
     primitive, steps = config.primitive, config.chunk * config.primitive.substeps
-    low, high = ALPHA_X_RANGE
-    if not low <= primitive.alpha_x <= high:
-        raise UserError(
-            f"--alpha-x is {primitive.alpha_x}; it must lie between {low:g} and {high:g}."
-        )
+    for name, (low, high) in (("alpha", ALPHA_RANGE), ("alpha_x", ALPHA_X_RANGE)):
+        value = getattr(primitive, name)
+        if not low <= value <= high:
+            raise UserError(f"{flag(name)} is {value}; it must lie between {low:g} and {high:g}.")
     if steps > LARGEST_INTEGRATION:
         raise UserError(
             f"--substeps {primitive.substeps} and --chunk {config.chunk} make {steps} integration "

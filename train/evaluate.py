@@ -54,14 +54,23 @@ class Play(Protocol):
     ) -> Outcome: ...
 
 
-def make_player(env: RobotEnv, config: TrainConfig) -> Play:
-    """The evaluation of a configuration's policies, with action means or exploring.
+@runtime_checkable
+class PlayBatch(Protocol):
+    """As many episodes as a configuration has environments: pure, to be jitted and vmapped."""
 
-    It runs `config.num_envs` episodes at a time, so that one compiled program serves any number of
-    them, and episode i of a key is the same however many are played.
-    """
+    def __call__(
+        self,
+        params: PyTree,
+        observation: RunningStats,
+        hyper: Hyperparameters,
+        key: PRNGKeyArray,
+        stochastic: Bool[Array, ""],
+    ) -> Outcome: ...
 
-    @jax.jit
+
+def make_batch_player(env: RobotEnv, config: TrainConfig) -> PlayBatch:
+    """The evaluation of a configuration's policies in one batch of `config.num_envs` episodes."""
+
     def batch(
         params: PyTree,
         observation: RunningStats,
@@ -92,15 +101,31 @@ def make_player(env: RobotEnv, config: TrainConfig) -> Play:
             inputs=inputs,
         )
 
+    return batch
+
+
+def make_player(env: RobotEnv, config: TrainConfig) -> Play:
+    """The evaluation of a configuration's policies, with action means or exploring.
+
+    It runs `config.num_envs` episodes at a time, so that one compiled program serves any number of
+    them, and episode i of a key is the same however many are played.
+    """
+    batch = jax.jit(make_batch_player(env, config))
+
     def play(
         state: TrainState, key: PRNGKeyArray, *, episodes: int, stochastic: bool = False
     ) -> Outcome:
         learned = state.params, state.observation, state.hyper
-        keys = [jax.random.fold_in(key, i) for i in range(-(-episodes // config.num_envs))]
+        keys = batch_keys(key, episodes=episodes, num_envs=config.num_envs)
         batches = [batch(*learned, key, jnp.asarray(stochastic)) for key in keys]
         return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:episodes], *batches)
 
     return play
+
+
+def batch_keys(key: PRNGKeyArray, *, episodes: int, num_envs: int) -> list[PRNGKeyArray]:
+    """A key for each of the batches that `episodes` episodes take."""
+    return [jax.random.fold_in(key, i) for i in range(-(-episodes // num_envs))]
 
 
 def pose(state: State) -> Pose | None:

@@ -74,7 +74,7 @@ def test_the_task_selects_the_preset_and_options_override_it():
         (["export", "nowhere"], "There is no run folder nowhere."),
         (["evaluate", "nowhere", "--checkpoint", "worst"], "invalid choice 'worst'"),
         (["plot", "nowhere", "--statistic", "median"], "invalid choice 'median'"),
-        (["train", "push", "--alpha", "160"], "--alpha is 160.0, with which 40 integration steps"),
+        (["train", "push", "--alpha", "160"], "--alpha is 160.0; it must lie between 0.5 and 30."),
         (["bench", "push", "sucker"], "There is no task 'sucker'; did you mean 'soccer'?"),
         (["bench", "--num-envs", "0"], "--num-envs is 0"),
         (["plot", "nowhere"], "There is no run folder nowhere."),

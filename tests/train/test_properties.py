@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from configs import PPO, Network, Primitive, TrainConfig
 from train.agent import hyperparameters
-from train.checks import ALPHA_X_RANGE, AT_MOST, LARGEST_LOG_STD, check, flag, settings
+from train.checks import ALPHA_RANGE, ALPHA_X_RANGE, AT_MOST, LARGEST_LOG_STD, check, flag, settings
 from train.errors import UserError
 from train.ppo import make_learner
 
@@ -43,7 +43,11 @@ def valid(draw, policies=("ndp", "ppo-multi", "ppo")):
     batch = num_envs * (rollout if policy == "ppo" else queries)
     primitive = Primitive(
         n_basis=draw(st.integers(1, 8)),
-        alpha=draw(numbers(math.nextafter(4 * chunk * substeps, 0))),
+        alpha=draw(
+            numbers(
+                min(ALPHA_RANGE[1], math.nextafter(4 * chunk * substeps, 0)), low=ALPHA_RANGE[0]
+            )
+        ),
         alpha_x=draw(numbers(min(ALPHA_X_RANGE[1], chunk * substeps), low=ALPHA_X_RANGE[0])),
         kernel=draw(st.sampled_from(KERNELS)),
         substeps=substeps,
@@ -146,6 +150,7 @@ WRONG_VALUES = {
     **dict.fromkeys(
         (
             *("steps", "episode_length", "num_envs", "rollout_steps", "chunk", "n_basis"),
+            *("reward_delay",),
             *("substeps", "epochs", "minibatches", "max_skipped", "eval_episodes"),
             *("keep_checkpoints",),
         ),
@@ -172,7 +177,8 @@ WRONG_VALUES = {
 TOO_LARGE = {
     **dict.fromkeys(
         (
-            *("episode_length", "num_envs", "eval_episodes", "n_basis", "substeps", "epochs"),
+            *("episode_length", "reward_delay", "num_envs", "eval_episodes", "n_basis", "substeps"),
+            "epochs",
             *("goal_scale", "weight_scale", "clip", "max_kl", "max_grad_norm", "learning_rate"),
             *("entropy_coefficient", "value_coefficient"),
         ),
@@ -220,7 +226,8 @@ def unfit(config):
         values["chunk"] = st.integers(config.episode_length + 1, 10**6)
     if config.policy == "ndp":
         steps = config.chunk * config.primitive.substeps
-        values["alpha"] = st.floats(4 * steps, 1e300) | st.integers(4 * steps, 10**400)
+        least = min(4 * steps, 31)
+        values["alpha"] = st.floats(least, 1e300) | st.integers(least, 10**400)
         values["alpha_x"] = st.floats(min(steps, 100), 1e300, exclude_min=True)
         values["alpha_x"] |= st.floats(1e-300, 1e-7)
     return values
