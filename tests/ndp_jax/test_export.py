@@ -198,7 +198,7 @@ def test_no_damaged_file_is_read(path, loaded):
         changed[place] ^= 1
         for damaged in (content[:place], bytes(changed)):
             path.write_bytes(damaged)
-            with pytest.raises(ValueError, match=r"not a policy|truncated or was changed|has format"):
+            with pytest.raises(ValueError, match="not a pol|truncated or|has format"):
                 load_policy(path)
     path.write_bytes(content[: header + 1])
     with pytest.raises(ValueError, match=r"policy.msgpack is truncated or was changed; export it"):

@@ -124,8 +124,8 @@ def test_a_checkpoint_of_another_version_is_refused(version, state, folder):
     file = folder / "checkpoints" / "40" / "made_by" / "metadata"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": version}))
     message = refusal(folder, state)
-    assert f"has format {version}, but this ndp-jax reads format 2" in message
-    assert ("upgrade ndp-jax" in message) == (version == 3)
+    assert f"has format {version}, but this ndp-jax reads format 3" in message
+    assert ("upgrade ndp-jax" in message) == (version == 4)
 
 
 def files_of(folder):
