@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
 from configs import TrainConfig
@@ -34,6 +34,7 @@ FORMAT = 3
 """Changes when a `TrainState` or what lies beside it does."""
 
 Leaf = Array | jax.ShapeDtypeStruct
+State = TypeVar("State")
 
 
 class BestEvaluation:
@@ -85,14 +86,15 @@ def open_manager(
 
 def save(
     manager: ocp.CheckpointManager,
-    state: TrainState,
+    state: PyTree,
     *,
     config: TrainConfig,
     steps: int,
 ) -> None:
     """Writes a checkpoint named after its environment steps; atomic, in the background.
 
-    The copy to the host is made here: the next update reuses the state's buffers.
+    The state is a `TrainState` or what holds several. The copy to the host is made here: the next
+    update reuses the state's buffers.
 
     Raises:
       Stopped: the checkpoint before this one could not be written.
@@ -115,15 +117,24 @@ def save(
 
 
 class Saver:
-    """Saves a run at regular times, after its best evaluation so far, and when told."""
+    """Saves a run at regular times, after its best evaluation so far, and when told.
 
-    def __init__(self, manager: ocp.CheckpointManager, config: TrainConfig):
+    Args:
+      manager: of the checkpoints.
+      config: of the run.
+      rows: folders whose rows a checkpoint needs; by default the run's.
+    """
+
+    def __init__(
+        self, manager: ocp.CheckpointManager, config: TrainConfig, *, rows: Sequence[Path] = ()
+    ):
         self._manager, self._config = manager, config
         self._folder = Path(manager.directory).parent
+        self._rows = rows or (self._folder,)
         self._saved = time.monotonic()
 
     def __call__(
-        self, state: TrainState, *, steps: int, evaluated: bool = False, at_once: bool = False
+        self, state: PyTree, *, steps: int, evaluated: bool = False, at_once: bool = False
     ) -> None:
         """Saves the state after `steps` environment steps if it is time to, but never twice.
 
@@ -132,7 +143,8 @@ class Saver:
         due = time.monotonic() - self._saved >= self._config.checkpoint_seconds
         best = evaluated and metrics.best_evaluation(self._folder) == steps
         if (at_once or due or best) and self._manager.latest_step() != steps:
-            metrics.sync(self._folder)
+            for folder in self._rows:
+                metrics.sync(folder)
             save(self._manager, state, config=self._config, steps=steps)
             self._saved = time.monotonic()
         if at_once:
@@ -142,16 +154,16 @@ class Saver:
 
 def restore(
     manager: ocp.CheckpointManager,
-    template: TrainState,
+    template: State,
     *,
     config: TrainConfig,
     which: run.Which = "latest",
-) -> tuple[int, TrainState, dict[str, str]]:
+) -> tuple[int, State, dict[str, str]]:
     """Reads a checkpoint.
 
     Args:
       manager: from `open_manager`.
-      template: a `TrainState` of arrays or `jax.ShapeDtypeStruct`s with the expected shapes.
+      template: the expected shapes, as arrays or `jax.ShapeDtypeStruct`s.
       config: what the run folder says it holds.
       which: the latest, or the one of the best evaluation.
 
@@ -233,7 +245,7 @@ def _writing(folder: Path) -> Iterator[None]:
         reason = "the disk is full" if full else _first_line(error)
         raise Stopped(
             f"A checkpoint of {folder} could not be written ({reason}); those before it are "
-            f"intact. {'Make room, then' if full else 'Then'}: ndp train --resume {folder}"
+            f"intact. {'Make room, then' if full else 'Then'} resume."
         ) from None
 
 
@@ -256,7 +268,7 @@ def _is_key(leaf: Leaf) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _flatten(state: TrainState) -> dict[str, Leaf]:
+def _flatten(state: PyTree) -> dict[str, Leaf]:
     """Leaves by their path, random keys as their bits."""
     return {
         jax.tree_util.keystr(path): jax.random.key_data(leaf) if _is_key(leaf) else leaf
@@ -264,7 +276,7 @@ def _flatten(state: TrainState) -> dict[str, Leaf]:
     }
 
 
-def _unflatten(leaves: dict[str, np.ndarray], template: TrainState) -> TrainState:
+def _unflatten(leaves: dict[str, np.ndarray], template: PyTree) -> PyTree:
     def value(path, leaf: Leaf) -> Array:
         saved = jnp.asarray(leaves[jax.tree_util.keystr(path)])
         return jax.random.wrap_key_data(saved) if _is_key(leaf) else saved

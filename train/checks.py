@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import typing
+from collections.abc import Iterable
 
 from configs import TrainConfig
 from envs.limits import check_batch
@@ -66,6 +67,21 @@ def check(config: TrainConfig) -> None:
         check_batch(config.task, config.num_envs)
     except ValueError as problem:
         raise UserError(f"--num-envs: {problem}") from None
+
+
+def idle(config: TrainConfig) -> set[str]:
+    """Settings that mean nothing to the configuration's policy."""
+    names = set() if config.policy == "ndp" else set(settings(config.primitive))
+    return names | ({"chunk"} if config.policy == "ppo" else set())
+
+
+def check_idle(config: TrainConfig, chosen: Iterable[str]) -> None:
+    """Raises `UserError` if a setting that somebody chose means nothing to the policy."""
+    for name in chosen:
+        if name in idle(config):
+            raise UserError(
+                f"{flag(name)} means nothing to --policy {config.policy}; leave it out."
+            )
 
 
 def check_types(section: object) -> None:

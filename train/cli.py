@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 
@@ -17,12 +17,15 @@ from train.commands import (
     Plot,
     Render,
     Resume,
+    ResumeSweep,
+    Sweep,
     Tasks,
     Train,
     check_command,
     parse,
 )
 from train.errors import Interrupted, Stopped, UserError
+from train.grid import Grid
 
 if TYPE_CHECKING:
     from envs.base import MjxEnv
@@ -44,6 +47,33 @@ def resume(command: Resume, console: Console) -> None:
 
     folder = loop.resume(command.resume, steps=command.steps, wandb=command.wandb, console=console)
     farewell(folder, console)
+
+
+def sweep(command: Sweep | ResumeSweep, console: Console) -> None:
+    """`ndp sweep`."""
+    from train import sweep, sweep_folder, table
+
+    if isinstance(command, Sweep):
+        done = sweep.sweep(
+            cast(Grid, command.grid),
+            out=command.out,
+            halving=command.halving,
+            devices=command.devices,
+            console=console,
+        )
+    else:
+        found = sweep_folder.load(command.resume)
+        done = sweep.complete(found, devices=command.devices, console=console)
+    console.print(table.summary(done))
+    folder, best = done.folder, table.best(done)
+    for line in (
+        f"Table  {folder / 'table.csv'}",
+        f"Curves {folder / 'curves.png'}",
+        *([f"Figure {figure}"] if (figure := folder / "sweep.png").exists() else []),
+        f"Next   ndp train --config {folder / 'best.json'}",
+        f"       ndp render {best.folder}",
+    ):
+        console.print(line, soft_wrap=True)
 
 
 def farewell(folder: Path, console: Console) -> None:
@@ -171,6 +201,8 @@ def bench(command: Bench, console: Console) -> None:
 ACTIONS = {
     Train: train,
     Resume: resume,
+    Sweep: sweep,
+    ResumeSweep: sweep,
     Evaluate: evaluate,
     Export: export,
     Render: render,

@@ -3,16 +3,19 @@
 import dataclasses
 import difflib
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import tyro
 
 from configs import PRESETS, TrainConfig
-from train.checks import check, flag, settings
+from train import sweep_folder
+from train.checks import check, check_idle, flag, settings
 from train.errors import UserError
-from train.run import Which, check_free, check_place, load_config, with_steps
+from train.grid import Grid, Range, axis, lay_out, program, setting_name
+from train.run import Which, check_free, check_place, load_config, read_config, with_steps
 
 FILMS = (".mp4", ".gif", ".png")
 IMAGES = (".png", ".pdf", ".svg")
@@ -25,6 +28,9 @@ class Train:
     """Train a policy on a task and leave a run folder with curve, video and checkpoints."""
 
     config: TrainConfig
+    file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """File of settings that take the place of the task's defaults, like the best.json of a sweep or
+    the config.json of a run."""
     resume: Path | None = None
     """Run folder to continue, in place of a task; of its settings only --steps can be raised."""
     out: Path | None = None
@@ -43,6 +49,46 @@ class Resume:
     """Environment steps to go on to; by default as many as it was started with."""
     wandb: bool = False
     """Publish to Weights & Biases, too."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Train many settings and seeds as one program.
+
+    --over.NAME V1 V2 ... sweeps a setting, every combination of several: --over.lr 1e-4 1e-3
+    --over.alpha 5 15. Layer widths are joined by x: --over.hidden 64x64 100x100. With --samples,
+    combinations are drawn at random, and a setting may be a range: --over.lr loguniform 1e-4 1e-2,
+    --over.clip uniform .1 .3. Settings that are not just numbers in the program (chunk, policy,
+    task, num-envs, ...) make groups, each compiled once, trained one after another.
+    """
+
+    config: TrainConfig
+    seeds: int = 1
+    """Runs for each combination, with seeds from --seed on."""
+    samples: int | None = None
+    """Combinations to draw at random; by default all are trained."""
+    halving: bool = False
+    """Stop the worse half of the settings after 1/8, 1/4 and 1/2 of the updates."""
+    devices: int = 1
+    """Devices to spread the members over."""
+    file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """File of settings that take the place of the task's defaults, like the best.json of a sweep or
+    the config.json of a run."""
+    resume: Path | None = None
+    """Sweep folder to continue, in place of everything else but --devices."""
+    out: Path | None = None
+    """Sweep folder to create; by default the first free runs/TASK-sweep."""
+    grid: tyro.conf.Suppress[Grid | None] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumeSweep:
+    """Continue a sweep from its latest checkpoint, as if nothing had happened."""
+
+    resume: Path
+    """Sweep folder."""
+    devices: int = 1
+    """Devices to spread the members over."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +173,8 @@ class Bench:
     """Environments stepped in parallel."""
 
 
-COMMANDS = ("train", "evaluate", "export", "render", "plot", "tasks", "bench")
-Command = Train | Resume | Evaluate | Export | Render | Plot | Tasks | Bench
+COMMANDS = ("train", "sweep", "evaluate", "export", "render", "plot", "tasks", "bench")
+Command = Train | Resume | Sweep | ResumeSweep | Evaluate | Export | Render | Plot | Tasks | Bench
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -136,17 +182,51 @@ def parse(arguments: Sequence[str]) -> Command:
 
     The task named in it selects the preset that the defaults come from.
     """
-    if [*arguments[:1]] == ["train"] and any(
+    if [*arguments[:1]] in (["train"], ["sweep"]) and any(
         word.split("=")[0] == "--resume" for word in arguments
     ):
-        return parse_resume(arguments[1:])
+        return parse_resume(arguments[0], arguments[1:])
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         nearest = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.0)[0]
         raise UserError(f"There is no command '{arguments[0]}'; did you mean '{nearest}'?")
-    preset = PRESETS[next((word for word in arguments if word in PRESETS), "push")]
-    train = Train(config=dataclasses.replace(preset, task=tyro.MISSING))
-    command = tyro.cli(
+    preset = None
+    if [*arguments[:1]] in (["train"], ["sweep"]):
+        arguments, preset = take_file(arguments)
+    if [*arguments[:1]] == ["sweep"]:
+        return parse_sweep(arguments, preset)
+    return parse_plain(arguments, preset)
+
+
+def take_file(arguments: Sequence[str]) -> tuple[list[str], TrainConfig | None]:
+    """A command line without --config FILE but with the task of the file, and its settings."""
+    words, given = [], None
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        if before == "--config":
+            given = word
+        elif word.startswith("--config="):
+            given = word.removeprefix("--config=")
+        elif word != "--config":
+            words.append(word)
+    if given is None:
+        if "--config" in arguments:
+            raise UserError("--config needs a file; give the best.json of a sweep.")
+        return words, None
+    config = read_config(Path(given))
+    named = next((word for word in words if word in PRESETS), config.task)
+    if named != config.task:
+        raise UserError(f"{given} is of the task {config.task}; leave out '{named}'.")
+    return [words[0], config.task, *(word for word in words[1:] if word != named)], config
+
+
+def parse_plain(arguments: Sequence[str], preset: TrainConfig | None = None) -> Command:
+    """Understands what holds for one task, whose preset may be given."""
+    if preset is None:
+        preset = PRESETS[next((word for word in arguments if word in PRESETS), "push")]
+    preset = dataclasses.replace(preset, task=tyro.MISSING)
+    train, sweep = Train(config=preset), Sweep(config=preset)
+    return tyro.cli(
         Annotated[Train, tyro.conf.subcommand("train", default=train)]
+        | Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Render, tyro.conf.subcommand("render")]
@@ -163,20 +243,64 @@ def parse(arguments: Sequence[str]) -> Command:
             tyro.conf.FlagCreatePairsOff,
         ),
     )
-    return command
 
 
-def parse_resume(arguments: Sequence[str]) -> Resume:
-    """Understands what follows `ndp train` where it contains --resume."""
-    known = {flag(field.name) for field in dataclasses.fields(Resume)}
+def parse_sweep(arguments: Sequence[str], preset: TrainConfig | None) -> Sweep:
+    """Understands `ndp sweep`: what it sweeps, and for every task what holds beside that."""
+    words, over = split_over(arguments)
+    axes = {name: axis(name, values) for name, values in over.items()}
+    tasks = axes.pop("task", ())
+    if isinstance(tasks, Range):
+        raise UserError("--over.task cannot be a range; list tasks.")
+    for task in tasks:
+        known_task(task)
+        if preset and task != preset.task:
+            raise UserError(f"--config is of the task {preset.task}; leave out --over.task.")
+    place = next((i for i, word in enumerate(words) if word in PRESETS), len(words))
+    commands = [
+        cast(Sweep, parse_plain([*words[:place], task, *words[place + 1 :]], preset))
+        for task in tasks or words[place : place + 1]
+    ] or [cast(Sweep, parse_plain(words, preset))]
+    command = commands[0]
+    known_task(command.config.task)
+    bases = [command.config for command in commands]
+    grid = lay_out(bases, axes, seeds=command.seeds, samples=command.samples)
+    return dataclasses.replace(command, grid=grid)
+
+
+def split_over(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """A command line without its --over.NAME V1 V2 ..., and these values by the setting's name."""
+    plain: list[str] = []
+    over: dict[str, list[str]] = {}
+    into = plain
+    for word in arguments:
+        if word.startswith("--over."):
+            given, _, first = word.removeprefix("--over.").partition("=")
+            name = setting_name(given)
+            if name in over:
+                raise UserError(f"--over.{given} comes twice; name all its values behind one.")
+            into = over[name] = [first] if first else []
+        elif word.startswith("--"):
+            plain.append(word)
+            into = plain
+        else:
+            into.append(word)
+    return plain, over
+
+
+def parse_resume(command: str, arguments: Sequence[str]) -> Resume | ResumeSweep:
+    """Understands what follows `ndp train` or `ndp sweep` where it contains --resume."""
+    kind = Resume if command == "train" else ResumeSweep
+    known = {flag(field.name) for field in dataclasses.fields(kind)}
+    others = ", ".join(sorted(known - {"--resume"}))
     for before, word in zip(["", *arguments], arguments, strict=False):
         option = word.split("=")[0]
         if option.startswith("--") and option not in known | {"--help"}:
-            raise UserError(f"{option} cannot be given with --resume: only --steps can be raised.")
+            raise UserError(f"{option} cannot be given with --resume; only {others} can.")
         if word in PRESETS and before != "--resume":
             raise UserError(f"Leave out '{word}': with --resume the run says its task.")
     return tyro.cli(
-        Resume, prog="ndp train", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+        kind, prog=f"ndp {command}", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
     )
 
 
@@ -185,6 +309,11 @@ def check_command(command: Command) -> None:
     match command:
         case Train():
             check_train(command)
+        case Sweep():
+            check_sweep(command)
+        case ResumeSweep():
+            sweep_folder.load(command.resume)
+            count("--devices", command.devices)
         case Resume():
             with_steps(load_config(command.resume), command.steps)
             check_wandb(command.wandb)
@@ -213,16 +342,25 @@ def check_train(command: Train) -> None:
     config = command.config
     known_task(config.task)
     check(config)
-    preset = PRESETS[config.task]
-    idle = () if config.policy == "ndp" else settings(config.primitive)
-    for name in (*idle, *(("chunk",) if config.policy == "ppo" else ())):
-        if settings(config)[name] != settings(preset)[name]:
-            raise UserError(
-                f"{flag(name)} means nothing to --policy {config.policy}; leave it out."
-            )
+    preset = settings(PRESETS[config.task])
+    check_idle(config, [name for name in preset if settings(config)[name] != preset[name]])
     if command.out:
         check_free(command.out)
     check_wandb(command.wandb)
+
+
+def check_sweep(command: Sweep) -> None:
+    """Refuses a sweep that cannot start."""
+    count("--devices", command.devices)
+    if command.out:
+        check_free(command.out)
+    grid = cast(Grid, command.grid)
+    programs = {member.setting: program(member.config) for member in grid.members}
+    if command.halving and max(Counter(programs.values()).values()) < 2:
+        raise UserError(
+            "--halving compares settings within one program, and here every setting makes its own; "
+            "leave it out or sweep a number, too."
+        )
 
 
 def check_wandb(wanted: bool) -> None:

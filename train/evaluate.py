@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from brax.envs.base import State
 from flax import struct
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
@@ -15,6 +16,9 @@ from ndp_jax.policies import PolicyOutput
 from train import rollout
 from train.agent import Hyperparameters, Inputs, RobotEnv, make_policy, responder
 from train.ppo import TrainState
+
+RESAMPLES = 2000
+"""Of a bootstrap."""
 
 
 class Pose(struct.PyTreeNode):
@@ -171,6 +175,13 @@ def sentence(summary: dict[str, float]) -> str:
         f"mean return {summary['returns']:,.0f}, mean distance {100 * summary['distance']:.1f} cm, "
         f"{summary['episodes']} episodes"
     )
+
+
+def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean of a few seeds' values."""
+    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.percentile(np.mean(values[draws], axis=1), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def wilson_interval(rate: float, trials: int) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from train.errors import Interrupted, Stopped, UserError
 from train.evaluate import Play, held_out_key, make_player, sentence, summarize, validation_key
 from train.metrics import EVALUATIONS, METRICS, TIMING
 from train.ppo import Learner, TrainState, make_learner
-from train.progress import progress
+from train.progress import learning, progress
 from train.runtime import versions
 from train.stopwatch import Stopwatch
 
@@ -62,32 +62,43 @@ def complete(config: TrainConfig, folder: Path, *, wandb: bool, console: Console
     env = make_env(config)
     play = make_player(env, config)
     publisher = metrics.weights_and_biases(folder, config) if wandb else nullcontext()
+    needs = f"--num-envs {config.num_envs} and --rollout-steps {config.rollout_steps}"
+    again = f"ndp train --resume {folder}"
+    with explained(folder, needs=needs, again=again), run.held(folder):
+        run.save_steps(folder, config.steps)
+        with interruption() as signals, publisher as publish:
+            state = learn(config, env, play, folder, console, signals, publish=publish)
+        if signals:
+            raise Interrupted(f"Stopped; checkpoint saved. To continue: {again}", signal=signals[0])
+        finish(config, env, play, state, folder, console)
+    return folder
+
+
+@contextmanager
+def explained(folder: Path, *, needs: str, again: str) -> Iterator[None]:
+    """Turns a lack of memory or of room on the disk into a sentence.
+
+    Args:
+      folder: that is written.
+      needs: the settings that memory has to suffice for.
+      again: the command that goes on after there is room on the disk.
+
+    Raises:
+      Stopped: either is lacking.
+    """
     try:
-        with run.held(folder):
-            run.save_steps(folder, config.steps)
-            with interruption() as signals, publisher as publish:
-                state = learn(config, env, play, folder, console, signals, publish=publish)
-            if signals:
-                raise Interrupted(
-                    f"Stopped; checkpoint saved. To continue: ndp train --resume {folder}",
-                    signal=signals[0],
-                )
-            finish(config, env, play, state, folder, console)
+        yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise Stopped(
-            f"Memory does not suffice for --num-envs {config.num_envs} and --rollout-steps "
-            f"{config.rollout_steps}; start a run with fewer."
-        ) from None
+        raise Stopped(f"Memory does not suffice for {needs}; start with fewer.") from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise Stopped(
             f"The disk is full, {error.filename or folder} could not be written; checkpoints are "
-            f"intact. Make room, then: ndp train --resume {folder}"
+            f"intact. Make room, then: {again}"
         ) from None
-    return folder
 
 
 def learn(
@@ -130,18 +141,20 @@ def learn(
                 write(EVALUATIONS, 0, untrained)
             if fresh:
                 save(state, steps=0, at_once=True)
+            evaluation = None
             while steps < end and not signals and skipped < config.ppo.max_skipped:
                 state, numbers = update(state)
                 numbers = {name: value.item() for name, value in jax.device_get(numbers).items()}
                 steps, skipped = steps + config.steps_per_update, numbers["skipped_in_a_row"]
                 write(METRICS, steps, numbers)
-                evaluation = evaluate() if evaluation_due(config, steps) else None
-                if evaluation:
+                due = evaluation_due(config, steps)
+                if due:
+                    evaluation = evaluate()
                     write(EVALUATIONS, steps, evaluation)
                 write(TIMING, steps, watch.row())
                 with watch.spending("saving"):
-                    save(state, steps=steps, evaluated=bool(evaluation))
-                report(steps=steps, metrics=numbers, evaluation=evaluation)
+                    save(state, steps=steps, evaluated=due)
+                report(steps=steps, learning=learning(numbers, evaluation))
         save(state, steps=steps, at_once=True)
     if skipped >= config.ppo.max_skipped:
         raise Stopped(

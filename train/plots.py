@@ -12,7 +12,7 @@ from scipy.stats import trim_mean
 
 from configs import TrainConfig
 from train import metrics, run
-from train.checks import settings
+from train.checks import idle, settings
 from train.errors import UserError
 from train.metrics import EVALUATIONS, METRICS, TIMING
 
@@ -99,12 +99,9 @@ def gather(folders: list[Path]) -> list[Group]:
 
 def learning_settings(config: TrainConfig) -> dict[str, Any]:
     """The settings that decide what a run learns, but for the seed."""
-    idle = {"seed", "max_skipped", *run.MAY_CHANGE} - {"steps"}  # the learning rate follows steps
-    if config.policy != "ndp":
-        idle |= settings(config.primitive).keys()
-    if config.policy == "ppo":
-        idle |= {"chunk"}
-    return {name: value for name, value in settings(config).items() if name not in idle}
+    bookkeeping = {*run.MAY_CHANGE} - {"steps"}  # which the learning rate follows
+    left_out = {"seed", "max_skipped"} | bookkeeping | idle(config)
+    return {name: value for name, value in settings(config).items() if name not in left_out}
 
 
 def read(folder: Path) -> Record:

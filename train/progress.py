@@ -15,11 +15,9 @@ SECONDS_BETWEEN_LINES = 15.0
 
 @runtime_checkable
 class Report(Protocol):
-    """Takes the state of a run after an update, and its evaluation if there was one."""
+    """Takes how far a run is after an update, and how well it learns."""
 
-    def __call__(
-        self, *, steps: int, metrics: dict[str, float], evaluation: dict[str, float] | None
-    ) -> None: ...
+    def __call__(self, *, steps: int, learning: str) -> None: ...
 
 
 @runtime_checkable
@@ -33,24 +31,17 @@ class Show(Protocol):
 def progress(console: Console, *, total: int) -> Iterator[Report]:
     """Shows a run's pace and learning until `total` environment steps."""
     with (live if console.is_terminal else lines)(console, total=total) as show:
-        started, first, evaluated = time.monotonic(), None, None
+        started, first = time.monotonic(), None
 
-        def report(
-            *, steps: int, metrics: dict[str, float], evaluation: dict[str, float] | None
-        ) -> None:
-            nonlocal first, evaluated
+        def report(*, steps: int, learning: str) -> None:
+            nonlocal first
             now = time.monotonic()
             if first is None:
                 first = now, steps
                 console.print(f"First update done after {now - started:.0f} s")
                 return
-            evaluated = evaluation or evaluated
             speed = (steps - first[1]) / (now - first[0])
-            show(
-                steps=steps,
-                pace=pace(steps, total, speed),
-                learning=learning(metrics, evaluated),
-            )
+            show(steps=steps, pace=pace(steps, total, speed), learning=learning)
 
         yield report
 

@@ -120,6 +120,11 @@ def save_config(folder: Path, config: TrainConfig, versions: dict[str, str]) -> 
     write_json(folder / "config.json", dataclasses.asdict(config) | {"versions": versions})
 
 
+def copy_config(folder: Path, path: Path) -> None:
+    """Writes the settings of a run to a file that `ndp train --config` takes."""
+    write_whole(path, (folder / "config.json").read_text())
+
+
 def load_config(folder: Path) -> TrainConfig:
     """Reads config.json back.
 
@@ -131,6 +136,17 @@ def load_config(folder: Path) -> TrainConfig:
         raise UserError(f"There is no run folder {folder}.")
     if not path.is_file():
         raise UserError(f"{folder} is not a run folder: it has no config.json.")
+    return read_config(path)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Reads a file like config.json.
+
+    Raises:
+      UserError: there is none, or it is not a configuration that can run.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.")
     try:
         content = json.loads(path.read_text())
         if not isinstance(content, dict):

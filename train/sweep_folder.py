@@ -1,0 +1,103 @@
+"""The sweep folder: sweep.json and a run folder for each member."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from configs import TrainConfig
+from train import run
+from train.checks import settings
+from train.errors import UserError
+from train.grid import Grid, program, shown
+
+SWEEP = "sweep.json"
+
+
+class Run(NamedTuple):
+    """A member: its run folder, its place among the settings, and all of its settings."""
+
+    folder: Path
+    setting: int
+    config: TrainConfig
+
+
+class Sweep(NamedTuple):
+    """What a sweep folder says.
+
+    Attributes:
+      folder: of the sweep.
+      over: names of the swept settings.
+      halving: whether losers are stopped early.
+      runs: of all members.
+    """
+
+    folder: Path
+    over: tuple[str, ...]
+    halving: bool
+    runs: tuple[Run, ...]
+
+    @property
+    def groups(self) -> list[list[Run]]:
+        """Runs that one compiled program can train, in the order of their first."""
+        found: dict[TrainConfig, list[Run]] = {}
+        for member in self.runs:
+            found.setdefault(program(member.config), []).append(member)
+        return list(found.values())
+
+    def swept(self, config: TrainConfig) -> dict[str, Any]:
+        """The values of the swept settings in a configuration."""
+        every = settings(config)
+        return {name: every[name] for name in self.over}
+
+
+def fresh(grid: Grid, out: Path | None, *, halving: bool, versions: dict[str, str]) -> Sweep:
+    """Creates the folder of a new sweep: `out`, or the first free runs/TASK-sweep.
+
+    Raises:
+      UserError: `out` holds something already, or cannot be written.
+    """
+    task = grid.members[0].config.task
+    folder = out or run.next_free(Path("runs") / f"{task}-sweep")
+    run.check_free(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    width = len(str(len(grid.members) - 1))
+    names = {}
+    for number, (setting, config) in enumerate(grid.members):
+        every = settings(config)
+        words = [f"{name}{shown(every[name])}" for name in (*grid.over, "seed")]
+        name = "-".join((f"{number:0{width}d}", *words))
+        (folder / "members" / name).mkdir(parents=True)
+        run.save_config(folder / "members" / name, config, versions)
+        names[name] = setting
+    run.write_json(
+        folder / SWEEP,
+        {"over": list(grid.over), "halving": halving, "settings": names, "versions": versions},
+    )
+    return load(folder)
+
+
+def load(folder: Path) -> Sweep:
+    """Reads a sweep folder.
+
+    Raises:
+      UserError: it is none, or damaged.
+    """
+    path = folder / SWEEP
+    if not folder.exists():
+        raise UserError(f"There is no sweep folder {folder}.")
+    if not path.is_file():
+        raise UserError(f"{folder} is not a sweep folder: it has no {SWEEP}.")
+    try:
+        content = json.loads(path.read_text())
+        members = {str(name): int(setting) for name, setting in content["settings"].items()}
+        over, halving = tuple(map(str, content["over"])), bool(content["halving"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read as a sweep ({error}).") from None
+    runs = []
+    for name, setting in members.items():
+        member = folder / "members" / name
+        runs.append(Run(member, setting, run.load_config(member)))
+    for name in over:
+        if name not in settings(runs[0].config):
+            raise UserError(f"{path}: '{name}' was not swept, it is no setting; put it back.")
+    return Sweep(folder, over, halving, tuple(runs))

@@ -1,0 +1,133 @@
+"""What a sweep came to: a row for each member, a row for each setting, and the best of them."""
+
+import csv
+import json
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE
+from rich.table import Table
+
+from train import metrics, run
+from train.evaluate import bootstrap_interval
+from train.grid import shown
+from train.metrics import EVALUATIONS
+from train.sweep_folder import Run, Sweep
+
+MEASURES = ("success", "best_success", "area")
+"""At the end, at the best evaluation, and on average over the training."""
+
+SHOWN = 12
+
+Row = dict[str, Any]
+
+
+def write(sweep: Sweep) -> None:
+    """Writes table.csv, settings.csv, table.json and best.json."""
+    members = [member_row(sweep, member) for member in sweep.runs]
+    settings = setting_rows(sweep, members)
+    write_csv(sweep, "table.csv", members)
+    write_csv(sweep, "settings.csv", settings)
+    run.write_json(sweep.folder / "table.json", {"members": members, "settings": settings})
+    run.copy_config(best(sweep).folder, sweep.folder / "best.json")
+
+
+def best(sweep: Sweep) -> Run:
+    """The first member of the best setting."""
+    setting = read(sweep)["settings"][0]["setting"]
+    return next(member for member in sweep.runs if member.setting == setting)
+
+
+def read(sweep: Sweep) -> dict[str, list[Row]]:
+    """What table.json says: `members` and, the best first, `settings`."""
+    return json.loads((sweep.folder / "table.json").read_text())
+
+
+def member_row(sweep: Sweep, member: Run) -> Row:
+    """How a member ended, and how it got there.
+
+    `success` and its Wilson interval, `returns` and `distance` (m) are those of the final
+    evaluation, `best_success` that of the best one while training, after `best_steps`. `area` is
+    success while exploring, averaged over the whole training; there is none if it stopped early.
+    """
+    evaluation = json.loads((member.folder / "evaluation.json").read_text())
+    evaluations = metrics.read(member.folder, EVALUATIONS)
+    rows = metrics.read(member.folder)
+    best = metrics.best_evaluation(member.folder)
+    whole = len(rows["steps"]) == member.config.updates
+    return {
+        "member": member.folder.name,
+        "setting": member.setting,
+        **sweep.swept(member.config),
+        "seed": member.config.seed,
+        "steps": int(rows["steps"][-1]),
+        **{name: evaluation[name] for name in ("success", "success_low", "success_high")},
+        **{name: evaluation[name] for name in ("returns", "distance")},
+        "best_success": max(evaluations["success"]) if evaluations else None,
+        "best_steps": best,
+        "area": float(np.mean(np.nan_to_num(rows["success"]))) if whole else None,
+        **{name: int(rows[name][-1]) for name in ("broken_episodes", "skipped_minibatches")},
+    }
+
+
+def setting_rows(sweep: Sweep, members: Sequence[Row]) -> list[Row]:
+    """Each setting's means over its seeds with 95 % bootstrap intervals, the best first.
+
+    The best went furthest and has the highest success, to two decimals, then the largest area.
+    """
+    found: dict[int, list[Row]] = {}
+    for row in members:
+        found.setdefault(row["setting"], []).append(row)
+    rows = []
+    for setting, seeds in found.items():
+        row = {"setting": setting, **{name: seeds[0][name] for name in sweep.over}}
+        row |= {"seeds": len(seeds), "steps": seeds[0]["steps"]}
+        for measure in MEASURES:
+            values = [each[measure] for each in seeds]
+            known = None not in values
+            low, high = bootstrap_interval(np.array(values)) if known else (None, None)
+            row[measure] = float(np.mean(values)) if known else None
+            row |= {f"{measure}_low": low, f"{measure}_high": high}
+        rows.append(row)
+
+    def merit(row: Row) -> tuple:
+        return row["steps"], round(row["success"], 2), row["area"] or 0.0, -row["setting"]
+
+    return sorted(rows, key=merit, reverse=True)
+
+
+def write_csv(sweep: Sweep, name: str, rows: Sequence[Row]) -> None:
+    """Writes a table with an empty cell for None."""
+    text = StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: shown(v) if isinstance(v, tuple) else v for key, v in row.items()})
+    run.write_whole(sweep.folder / name, text.getvalue())
+
+
+def summary(sweep: Sweep) -> Table:
+    """The best settings for people."""
+    rows = read(sweep)["settings"]
+    view = Table(box=SIMPLE, pad_edge=False)
+    names = [name.replace("_", " ") for name in sweep.over]
+    for name in (*names, "seeds", "steps", "success", "best", "area"):
+        view.add_column(name, justify="right")
+    for row in rows[:SHOWN]:
+        swept = [shown(tuple(v) if isinstance(v := row[name], list) else v) for name in sweep.over]
+        measures = [interval(row, measure) for measure in MEASURES]
+        view.add_row(*swept, str(row["seeds"]), f"{row['steps'] / 1e6:.2f}M", *measures)
+    if len(rows) > SHOWN:
+        view.caption = f"and {len(rows) - SHOWN} more in settings.csv"
+    return view
+
+
+def interval(row: Row, measure: str) -> str:
+    """A mean and its interval over seeds."""
+    if row[measure] is None:
+        return "-"
+    if row["seeds"] == 1:
+        return f"{row[measure]:.2f}"
+    return f"{row[measure]:.2f} ({row[f'{measure}_low']:.2f} to {row[f'{measure}_high']:.2f})"
