@@ -4,12 +4,11 @@ import dataclasses
 import difflib
 import itertools
 import math
+import random
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from configs import TrainConfig
 from train.checks import TYPES, check, check_idle
@@ -44,10 +43,10 @@ class Range:
     high: float
     log: bool
 
-    def draw(self, random: np.random.Generator) -> float:
+    def draw(self, source: random.Random) -> float:
         """One of them."""
         low, high = (math.log(end) if self.log else end for end in (self.low, self.high))
-        value = random.uniform(low, high)
+        value = source.uniform(low, high)
         return float(f"{math.exp(value) if self.log else value:.4g}")
 
 
@@ -204,12 +203,10 @@ def grid(axes: Mapping[str, Axis]) -> list[dict[str, Any]]:
 
 def draws(axes: Mapping[str, Axis], samples: int, seed: int) -> list[dict[str, Any]]:
     """Random combinations, always the same for a seed."""
-    random = np.random.default_rng(seed)
+    source = random.Random(seed)
 
     def draw(values: Axis) -> Any:
-        if isinstance(values, Range):
-            return values.draw(random)
-        return values[random.integers(len(values))]
+        return values.draw(source) if isinstance(values, Range) else source.choice(values)
 
     return [{name: draw(values) for name, values in axes.items()} for _ in range(samples)]
 

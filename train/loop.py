@@ -188,6 +188,13 @@ def begin(
         console.print(f"Finished already, at {steps:,} steps; to go further, raise --steps.")
     else:
         console.print(f"Continuing at {steps:,} steps")
+    compare_versions(made_with, console)
+    schedule = state.hyper.replace(total_updates=hyper.total_updates)
+    return steps, state.replace(hyper=schedule)
+
+
+def compare_versions(made_with: dict[str, str], console: Console) -> None:
+    """Says what keeps a continued run from being exactly what it would have been."""
     for name, now in versions().items():
         if made_with.get(name) != now:
             console.print(
@@ -195,8 +202,6 @@ def begin(
                 f"this is {now}",
                 soft_wrap=True,
             )
-    schedule = state.hyper.replace(total_updates=hyper.total_updates)
-    return steps, state.replace(hyper=schedule)
 
 
 def evaluation_due(config: TrainConfig, steps: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Int, PyTree
 
 from configs import TrainConfig
 from train.agent import Hyperparameters, RobotEnv, hyperparameters
@@ -82,7 +82,7 @@ def make_programs(
     keys = jnp.stack([jax.random.key(config.seed) for config in taken]).reshape(seats.shape)
 
     @over_devices(mesh)
-    def init(hyper: Hyperparameters, keys: PRNGKeyArray) -> TrainState:
+    def init(hyper: Hyperparameters, keys: Array) -> TrainState:
         return lax.map(lambda block: jax.vmap(learner.init)(*block), (keys, hyper))
 
     @over_devices(mesh, whole=1)
@@ -103,7 +103,7 @@ def make_programs(
         active=NamedSharding(mesh, PartitionSpec()),  # pyright: ignore[reportArgumentType]
     )
 
-    def start(hyper: Hyperparameters, keys: PRNGKeyArray) -> Population:
+    def start(hyper: Hyperparameters, keys: Array) -> Population:
         return Population(
             states=init(hyper, keys),
             member=jnp.asarray(seats),

@@ -20,7 +20,7 @@ from train.agent import RobotEnv, hyperparameters, make_env
 from train.errors import Interrupted, UserError
 from train.evaluate import batch_keys, held_out_key, summarize, validation_key
 from train.grid import Grid
-from train.loop import evaluation_due, explained, interruption
+from train.loop import compare_versions, evaluation_due, explained, interruption
 from train.metrics import EVALUATIONS, METRICS, TIMING
 from train.population import Population, Programs, make_programs
 from train.progress import progress
@@ -230,7 +230,7 @@ def begin(
         return programs.init()
     template = jax.eval_shape(programs.init)
     config = group[0].config
-    steps, population, _ = checkpoint.restore(manager, template, config=config)
+    steps, population, made_with = checkpoint.restore(manager, template, config=config)
     updates = np.asarray(population.states.updates)
     for seat, member in seats_of(population):
         if member < len(group):
@@ -243,6 +243,7 @@ def begin(
                 )
             metrics.rewind(group[member].folder, steps=int(updates[seat]) * config.steps_per_update)
     console.print(f"Continuing at {steps:,} steps of each member")
+    compare_versions(made_with, console)
     return programs.place(population)
 
 

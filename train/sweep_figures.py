@@ -47,7 +47,7 @@ def draw(sweep: Sweep) -> list[Path]:
     figure = kind(rows, names)
     task = sweep.runs[0].config.task if "task" not in sweep.over else ""
     seeds = rows[0]["seeds"]
-    over = f"{seeds} seeds each" if seeds > 1 else "one seed each"
+    over = f"{seeds} seeds each, 95 % bootstrap intervals" if seeds > 1 else "one seed each"
     figure.suptitle(", ".join(filter(None, (task, f"{len(rows)} settings", over))))
     figure.savefig(path, dpi=150)
     plt.close(figure)
