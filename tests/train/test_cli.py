@@ -19,6 +19,7 @@ from train.checks import flag, settings
 from train.cli import main
 from train.commands import parse
 from train.errors import Interrupted, Stopped, UserError
+from train.grid import replaced
 
 
 def refuse(capsys, *arguments):
@@ -40,6 +41,34 @@ def test_the_task_selects_the_preset_and_options_override_it():
         3,
         15.0,
     )
+
+
+def test_a_file_of_settings_takes_the_place_of_the_preset(tmp_path):
+    config = replaced(PRESETS["soccer"], {"alpha": 7.0, "seed": 3, "num_envs": 32})
+    run.save_config(tmp_path, config, {"jax": "1"})
+    file = str(tmp_path / "config.json")
+    assert parse(["train", "--config", file]).config == config
+    assert parse(["train", "soccer", f"--config={file}", "--seed", "4"]).config == replaced(
+        config, {"seed": 4}
+    )
+    members = parse(["sweep", "--config", file, "--seeds", "2"]).grid.members
+    assert [member.config for member in members] == [config, replaced(config, {"seed": 4})]
+
+
+def test_a_sweep_understands_its_values():
+    words = ["--over.lr", "1e-4", "1e-3", "--clip", "0.1", "--over.task", "push", "soccer"]
+    grid = parse(["sweep", "push", *words, "--seeds", "2"]).grid
+    assert grid.over == ("task", "learning_rate")
+    assert len(grid.members) == 8
+    assert {member.config.ppo.clip for member in grid.members} == {0.1}
+    assert grid.members[-1].config == replaced(
+        PRESETS["soccer"], {"learning_rate": 1e-3, "clip": 0.1, "seed": 1}
+    )
+    drawn = parse(
+        ["sweep", "push", "--over.initial-log-std", "uniform", "-1", "0", "--samples", "5"]
+    )
+    assert [member.setting for member in drawn.grid.members] == [0, 1, 2, 3, 4]
+    assert all(-1 < member.config.network.initial_log_std < 0 for member in drawn.grid.members)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +98,23 @@ def test_the_task_selects_the_preset_and_options_override_it():
         (["train", "--resume"], "Missing value for argument '--resume'"),
         (["train", "--resume", "nowhere"], "There is no run folder nowhere."),
         (["train", "--resume", "nowhere", "--seed", "1"], "--seed cannot be given with --resume"),
+        (
+            ["sweep", "push", "--over.lrr", "1"],
+            "no setting 'lrr' to sweep; did you mean '--over.le",
+        ),
+        (["sweep", "push", "--over.lr"], "--over.learning_rate names no values"),
+        (["sweep", "push", "--over.lr", "1e-3", "--over.learning-rate", "1"], "comes twice"),
+        (["sweep", "push", "--over.chunk", "2.5"], "--over.chunk is 2.5; it must be a whole"),
+        (["sweep", "push", "--over.chunk", "5", "7"], "--chunk 7 does not divide the 150-step"),
+        (["sweep", "push"], "Nothing is swept; name values with --over.NAME"),
+        (["sweep", "pusk", "--seeds", "2"], "There is no task 'pusk'; did you mean 'push'?"),
+        (["sweep", "push", "--over.task", "push", "pusk"], "There is no task 'pusk'; did you"),
+        (["sweep", "push", "--over.policy", "ndp", "ppo", "--halving"], "--halving compares"),
+        (["sweep", "push", "--seeds", "2", "--devices", "0"], "--devices is 0"),
+        (["sweep", "--resume", "nowhere"], "There is no sweep folder nowhere."),
+        (["sweep", "--resume", "nowhere", "--seeds", "2"], "--seeds cannot be given with --resume"),
+        (["train", "--config", "nowhere"], "There is no file nowhere."),
+        (["train", "push", "--config"], "--config needs a file"),
         (["train", "push", "--resume=nowhere"], "Leave out 'push': with --resume the run says"),
         (["train", "--resume", "nowhere", "--steps", "many"], "Error parsing --steps"),
         (["export", "nowhere"], "There is no run folder nowhere."),
@@ -103,6 +149,9 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["sweep", "--resume", "run"], "run is not a sweep folder: it has no sweep.json."),
+        (["train", "throw", "--config", "run/config.json"], "is of the task push; leave out 't"),
+        (["sweep", "push", "--seeds", "2", "--out", "run"], "run is not empty; choose another"),
         (["train", "--resume", "run", "--steps", "5"], "--steps 5 is less than the run's 1500000"),
         (["train", "--resume", "run", "--steps", "9" * 20], "is more than 2147483647 updates"),
         (["train", "push", "--out", "run/config.json"], "run/config.json is a file; choose"),
@@ -233,6 +282,7 @@ QUICK = [
     ["train", "push", "--sed", "1"],
     ["train", "pick", "--chunk", "7"],
     ["train", "--resume", "nowhere"],
+    ["sweep", "push", "--over.lr", "1e-3", "1e-4", "--over.chunk", "7"],
     ["evaluate", "nowhere"],
     ["render", "nowhere"],
     ["plot", "nowhere"],
