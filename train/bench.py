@@ -1,5 +1,6 @@
 """Speed of the parts, next to a peer in the same run."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -14,11 +15,16 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
+from configs import TrainConfig
 from envs.base import MjxEnv
 from envs.limits import largest_batch
 from ndp_jax import DMP, rollout
+from train.agent import hyperparameters, make_env
+from train.population import make_programs
+from train.ppo import make_learner
 
 REPEATS = 5
+ENVIRONMENTS = 256
 EPISODES = 3
 PRIMITIVES = ((1024, 9, 6, 40), (100, 2, 30, 300))
 """Batch, D, N and steps of the robot tasks and of the digits."""
@@ -62,6 +68,52 @@ def bench(tasks: Sequence[str], *, num_envs: int, console: Console) -> None:
         )
         console.print(f"Measured {task} in {time.perf_counter() - began:.0f} s")
     console.print(environments)
+
+
+def bench_sweeps(config: TrainConfig, members: Sequence[int], *, console: Console) -> None:
+    """Prints what an update of sweeps of so many members takes, next to a run alone."""
+    device = jax.devices()[0].device_kind
+    console.print(f"{device}, {os.cpu_count()} CPU cores, jax {jax.__version__}")
+    env = make_env(config)
+    table = Table(
+        "members",
+        "compiles in",
+        "update",
+        "update per member",
+        "of a run alone",
+        title=f"Sweeps of {config.task}, {config.num_envs} environments each",
+    )
+    learner = make_learner(env, config)
+    state = jax.jit(learner.init)(jax.random.key(0), hyperparameters(config))
+    compilation, alone = update_seconds(learner.update, state)
+    table.add_row("alone", f"{compilation:.0f} s", f"{alone:.2f} s", f"{alone:.3f} s", "1")
+    for count in members:
+        configs = [dataclasses.replace(config, seed=seed) for seed in range(count)]
+        programs = make_programs(env, configs, slots=count)
+        compilation, update = update_seconds(programs.update, programs.init())
+        share = update / count
+        table.add_row(
+            f"{count}",
+            f"{compilation:.0f} s",
+            f"{update:.2f} s",
+            f"{share:.3f} s",
+            f"{share / alone:.2f}",
+        )
+    console.print(table)
+
+
+def update_seconds(update: Callable[[Any], tuple[Any, Any]], state: Any) -> tuple[float, float]:
+    """Seconds to compile an update, and the median of running it."""
+    began = time.perf_counter()
+    compiled = jax.jit(update, donate_argnums=0).lower(state).compile()
+    compilation = time.perf_counter() - began
+
+    def run() -> Any:
+        nonlocal state
+        state, _ = compiled(state)
+        return state
+
+    return compilation, seconds(run)
 
 
 def seconds(run: Callable[[], object]) -> float:

@@ -195,7 +195,12 @@ def bench(command: Bench, console: Console) -> None:
     from train import bench
 
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is measured, too
-    bench.bench(command.tasks or envs.TASKS, num_envs=command.num_envs, console=console)
+    if not command.members:
+        num_envs = command.num_envs or bench.ENVIRONMENTS
+        bench.bench(command.tasks or envs.TASKS, num_envs=num_envs, console=console)
+        return
+    for task in command.tasks or ("push",):
+        bench.bench_sweeps(command.learner(task), command.members, console=console)
 
 
 ACTIONS = {

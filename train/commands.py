@@ -165,12 +165,19 @@ class Tasks:
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Time the primitive and the environments, each next to a peer."""
+    """Time the primitive and the environments, or sweeps, each next to a peer."""
 
     tasks: tyro.conf.Positional[tuple[str, ...]] = ()
     """Task names; all if none is given."""
-    num_envs: int = 256
-    """Environments stepped in parallel."""
+    num_envs: int | None = None
+    """Environments stepped in parallel; 256 by default, and as many as in training for sweeps."""
+    members: tuple[int, ...] = ()
+    """Time only sweeps, of so many members each, next to a run alone."""
+
+    def learner(self, task: str) -> TrainConfig:
+        """What a sweep of the task is timed with."""
+        preset = PRESETS[task]
+        return dataclasses.replace(preset, num_envs=self.num_envs or preset.num_envs)
 
 
 COMMANDS = ("train", "sweep", "evaluate", "export", "render", "plot", "tasks", "bench")
@@ -332,9 +339,16 @@ def check_command(command: Command) -> None:
                 load_config(folder)
             check_file(command.out, IMAGES)
         case Bench():
-            count("--num-envs", command.num_envs)
+            for option, values in (
+                ("--num-envs", (command.num_envs or 1,)),
+                ("--members", command.members),
+            ):
+                for value in values:
+                    count(option, value)
             for task in command.tasks:
                 known_task(task)
+                if command.members:
+                    check(command.learner(task))
 
 
 def check_train(command: Train) -> None:

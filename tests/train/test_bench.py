@@ -2,6 +2,7 @@ import re
 
 import mujoco
 import numpy as np
+import probes
 import pytest
 from rich.console import Console
 
@@ -30,6 +31,15 @@ def test_c_mujoco_is_told_what_mjx_was(env, measured):
     data.qpos[:], data.mocap_pos[:] = episode.qpos, episode.mocap_pos[0]
     mujoco.mj_kinematics(env.mj_model, data)
     np.testing.assert_allclose(data.body("hand").xpos, [0, 0.6, 0.2], atol=5e-4)
+
+
+def test_sweeps_are_timed_next_to_a_run_alone(capsys, monkeypatch):
+    monkeypatch.setattr(bench, "make_env", lambda config: probes.RewardFromBoth())
+    bench.bench_sweeps(probes.CONFIG, [2], console=Console(width=100, force_terminal=False))
+    shown = capsys.readouterr().out
+    alone = float(re.search(r"│ alone +│ \d+ s +│ [\d.]+ s +│ ([\d.]+) s +│ 1 ", shown)[1])
+    two = re.search(r"│ 2 +│ \d+ s +│ ([\d.]+) s +│ ([\d.]+) s +│ ([\d.]+) ", shown)
+    assert alone > 0 and float(two[2]) == pytest.approx(float(two[1]) / 2, abs=0.006)
 
 
 def test_the_table_states_both_speeds_and_what_measuring_took(env, measured, capsys, monkeypatch):
