@@ -19,7 +19,8 @@ from train.sweep_folder import Run, Sweep
 MEASURES = ("success", "best_success", "area")
 """At the end, at the best evaluation, and on average over the training."""
 
-SHOWN = 12
+SUMMARIZED, SHOWN = ("success", "area"), 12
+"""What people are shown at the end, and of how many settings."""
 
 Row = dict[str, Any]
 
@@ -113,11 +114,11 @@ def summary(sweep: Sweep) -> Table:
     rows = read(sweep)["settings"]
     view = Table(box=SIMPLE, pad_edge=False)
     names = [name.replace("_", " ") for name in sweep.over]
-    for name in (*names, "seeds", "steps", "success", "best", "area"):
-        view.add_column(name, justify="right")
+    for name in (*names, "seeds", "steps", *SUMMARIZED):
+        view.add_column(name, justify="right", no_wrap=name in SUMMARIZED)
     for row in rows[:SHOWN]:
         swept = [shown(tuple(v) if isinstance(v := row[name], list) else v) for name in sweep.over]
-        measures = [interval(row, measure) for measure in MEASURES]
+        measures = [interval(row, measure) for measure in SUMMARIZED]
         view.add_row(*swept, str(row["seeds"]), f"{row['steps'] / 1e6:.2f}M", *measures)
     if len(rows) > SHOWN:
         view.caption = f"and {len(rows) - SHOWN} more in settings.csv"

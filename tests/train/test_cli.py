@@ -152,7 +152,7 @@ def folder(tmp_path, monkeypatch):
         (["sweep", "--resume", "run"], "run is not a sweep folder: it has no sweep.json."),
         (["train", "throw", "--config", "run/config.json"], "is of the task push; leave out 't"),
         (["sweep", "push", "--seeds", "2", "--out", "run"], "run is not empty; choose another"),
-        (["train", "--resume", "run", "--steps", "5"], "--steps 5 is less than the run's 1500000"),
+        (["train", "--resume", "run", "--steps", "5"], "--steps 5 is less than the run's 750000"),
         (["train", "--resume", "run", "--steps", "9" * 20], "is more than 2147483647 updates"),
         (["train", "push", "--out", "run/config.json"], "run/config.json is a file; choose"),
         (["train", "push", "--policy", "ppo", "--alpha", "15"], "--alpha means nothing to --pol"),
