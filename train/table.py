@@ -16,8 +16,8 @@ from train.grid import shown
 from train.metrics import EVALUATIONS
 from train.sweep_folder import Run, Sweep
 
-MEASURES = ("success", "best_success", "area")
-"""At the end, at the best evaluation, and on average over the training."""
+MEASURES = ("success", "best_success", "area", "returns", "distance")
+"""Of the settings, each with an interval; `member_row` says what they are."""
 
 SUMMARIZED, SHOWN = ("success", "area"), 12
 """What people are shown at the end, and of how many settings."""
