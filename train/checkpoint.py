@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
+from jax.sharding import Mesh
 from jaxtyping import Array
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
@@ -26,7 +27,9 @@ from envs.base import MjxEnv
 from train import metrics, run
 from train.agent import hyperparameters, make_env
 from train.checks import flag, settings
+from train.devices import gather
 from train.errors import Stopped, UserError
+from train.hosts import once
 from train.ppo import TrainState, make_learner
 from train.runtime import versions
 
@@ -66,10 +69,16 @@ def open_manager(
     """
     path = (folder / "checkpoints").absolute()
     policy = AnyPreservationPolicy([LatestN(keep), BestEvaluation(folder)])
+    alone = jax.process_index() if jax.process_count() > 1 else None
     options = ocp.CheckpointManagerOptions(
         preservation_policy=None if read_only else policy,
         read_only=read_only,
         cleanup_tmp_directories=not read_only,
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=alone or 0,
+            active_processes=None if alone is None else {alone},
+            barrier_sync_key_prefix=None if alone is None else f"process{alone}",
+        ),
     )
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; put the folder of checkpoints there.")
@@ -117,9 +126,15 @@ def save(
 class Saver:
     """Saves a run at regular times, after its best evaluation so far, and when told."""
 
-    def __init__(self, manager: ocp.CheckpointManager, config: TrainConfig):
-        self._manager, self._config = manager, config
-        self._folder = Path(manager.directory).parent
+    def __init__(
+        self,
+        manager: ocp.CheckpointManager,
+        config: TrainConfig,
+        folder: Path,
+        *,
+        mesh: Mesh | None = None,
+    ):
+        self._manager, self._config, self._folder, self._mesh = manager, config, folder, mesh
         self._saved = time.monotonic()
 
     def __call__(
@@ -129,13 +144,20 @@ class Saver:
 
         At once means that it is there when this returns.
         """
+        if once(lambda: at_once or self._due(steps, evaluated=evaluated)):
+            gathered = gather(state, self._mesh)
+            once(lambda: self._save(gathered, steps, wait=at_once))
+
+    def _due(self, steps: int, *, evaluated: bool) -> bool:
         due = time.monotonic() - self._saved >= self._config.checkpoint_seconds
-        best = evaluated and metrics.best_evaluation(self._folder) == steps
-        if (at_once or due or best) and self._manager.latest_step() != steps:
+        return due or (evaluated and metrics.best_evaluation(self._folder) == steps)
+
+    def _save(self, state: TrainState, steps: int, *, wait: bool) -> None:
+        if self._manager.latest_step() != steps:
             metrics.sync(self._folder)
             save(self._manager, state, config=self._config, steps=steps)
             self._saved = time.monotonic()
-        if at_once:
+        if wait:
             with _writing(self._folder):
                 self._manager.wait_until_finished()
 

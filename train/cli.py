@@ -32,17 +32,26 @@ if TYPE_CHECKING:
 
 def train(command: Train, console: Console) -> None:
     """`ndp train`."""
-    from train import loop
+    from train import hosts, loop
 
-    folder = loop.train(command.config, out=command.out, wandb=command.wandb, console=console)
+    mesh = hosts.join(command.hardware, command.config)
+    console = hosts.voice(console)
+    folder = loop.train(
+        command.config, out=command.out, wandb=command.wandb, console=console, mesh=mesh
+    )
     farewell(folder, console)
 
 
 def resume(command: Resume, console: Console) -> None:
     """`ndp train --resume`."""
-    from train import loop
+    from train import hosts, loop
+    from train.run import load_config
 
-    folder = loop.resume(command.resume, steps=command.steps, wandb=command.wandb, console=console)
+    mesh = hosts.join(command.hardware, load_config(command.resume))
+    console = hosts.voice(console)
+    folder = loop.resume(
+        command.resume, steps=command.steps, wandb=command.wandb, console=console, mesh=mesh
+    )
     farewell(folder, console)
 
 

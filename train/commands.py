@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from configs import PRESETS, TrainConfig
-from train.checks import check, flag, settings
+from train.checks import check, check_devices, flag, settings
 from train.errors import UserError
 from train.run import Which, check_free, check_place, load_config, with_steps
 
@@ -18,6 +18,24 @@ FILMS = (".mp4", ".gif", ".png")
 IMAGES = (".png", ".pdf", ".svg")
 MOST_EPISODES = 65_536
 """At once, for evaluations and films; also environments of the benchmark."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """What computes a run; another one may continue it."""
+
+    devices: int = 1
+    """Devices of this machine to spread the environments over."""
+    distributed: bool = False
+    """Spread them over all devices of several processes, each started with this option."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, where neither Slurm nor a Cloud TPU tells."""
+    processes: int | None = None
+    """How many processes there are, where that is not told either."""
+    process: int | None = None
+    """Which of them this one is, from 0 on."""
+    join_seconds: int = 300
+    """How long the processes wait for each other at the start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +49,7 @@ class Train:
     """Run folder to create; by default the first free runs/TASK-POLICY-seedN."""
     wandb: bool = False
     """Publish to Weights & Biases, too."""
+    hardware: Hardware = Hardware()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +62,7 @@ class Resume:
     """Environment steps to go on to; by default as many as it was started with."""
     wandb: bool = False
     """Publish to Weights & Biases, too."""
+    hardware: Hardware = Hardware()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +188,7 @@ def parse(arguments: Sequence[str]) -> Command:
 
 def parse_resume(arguments: Sequence[str]) -> Resume:
     """Understands what follows `ndp train` where it contains --resume."""
-    known = {flag(field.name) for field in dataclasses.fields(Resume)}
+    known = {flag(field.name) for kind in (Resume, Hardware) for field in dataclasses.fields(kind)}
     for before, word in zip(["", *arguments], arguments, strict=False):
         option = word.split("=")[0]
         if option.startswith("--") and option not in known | {"--help"}:
@@ -176,7 +196,10 @@ def parse_resume(arguments: Sequence[str]) -> Resume:
         if word in PRESETS and before != "--resume":
             raise UserError(f"Leave out '{word}': with --resume the run says its task.")
     return tyro.cli(
-        Resume, prog="ndp train", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+        Resume,
+        prog="ndp train",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
 
 
@@ -186,8 +209,9 @@ def check_command(command: Command) -> None:
         case Train():
             check_train(command)
         case Resume():
-            with_steps(load_config(command.resume), command.steps)
+            config = with_steps(load_config(command.resume), command.steps)
             check_wandb(command.wandb)
+            check_hardware(command.hardware, config)
         case Evaluate():
             count("--episodes", command.episodes)
             load_config(command.run)
@@ -223,6 +247,35 @@ def check_train(command: Train) -> None:
     if command.out:
         check_free(command.out)
     check_wandb(command.wandb)
+    check_hardware(command.hardware, config)
+
+
+def check_hardware(hardware: Hardware, config: TrainConfig) -> None:
+    """Refuses hardware that cannot be described so, or that this run cannot be spread over."""
+    for name in ("devices", "processes", "join_seconds"):
+        value = getattr(hardware, name)
+        if value is not None and value < 1:
+            raise UserError(f"{flag(name)} is {value}; it must be at least 1.")
+    check_devices(config, hardware.devices)
+    told = {name: getattr(hardware, name) for name in ("coordinator", "processes", "process")}
+    missing = [flag(name) for name, value in told.items() if value is None]
+    given = [flag(name) for name in told if flag(name) not in missing]
+    if hardware.distributed and hardware.devices > 1:
+        raise UserError("Leave out --devices: --distributed takes all devices of all processes.")
+    if given and not hardware.distributed:
+        raise UserError(f"{given[0]} needs --distributed.")
+    if given and missing:
+        raise UserError(f"{given[0]} needs {' and '.join(missing)}, too.")
+    if not given:
+        return
+    host, _, port = str(hardware.coordinator).rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(f"--coordinator is {hardware.coordinator}; it must be HOST:PORT.")
+    if hardware.process not in range(hardware.processes or 0):
+        raise UserError(
+            f"--process is {hardware.process}; with --processes {hardware.processes} it must lie "
+            f"between 0 and {(hardware.processes or 0) - 1}."
+        )
 
 
 def check_wandb(wanted: bool) -> None:

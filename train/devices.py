@@ -7,8 +7,8 @@ until the last environment of a batch is done, and XLA would let all devices ask
 every turn. Without a mesh everything here gives back what it is given.
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -20,9 +20,33 @@ Tree = TypeVar("Tree")
 AXIS = "devices"
 
 
-def make_mesh(devices: list[jax.Device]) -> Mesh:
+def choose(count: int) -> Mesh | None:
+    """The first `count` devices; None for one, which needs no mesh.
+
+    Raises:
+      UserError: there are not as many.
+    """
+    found = jax.devices()
+    if count > len(found):
+        simulate = f"XLA_FLAGS=--xla_force_host_platform_device_count={count} simulates more"
+        raise UserError(
+            f"--devices {count}, but this machine has {len(found)} ({found[0].platform}); "
+            f"{simulate if found[0].platform == 'cpu' else f'give at most {len(found)}'}."
+        )
+    return make_mesh(found[:count]) if count > 1 else None
+
+
+def make_mesh(devices: Sequence[Any]) -> Mesh:
     """A mesh of one axis."""
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def gather(tree: Tree, mesh: Mesh | None) -> Tree:
+    """The tree on one device of this process; all that share the mesh must ask for it."""
+    if mesh is None:
+        return tree
+    everywhere = jax.jit(lambda tree: replicate(tree, mesh))(tree)
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), everywhere)
 
 
 def each_its_own(fn: Callable[..., Tree], mesh: Mesh | None) -> Callable[..., Tree]:

@@ -15,7 +15,7 @@ from ndp_jax.normalize import RunningStats
 from ndp_jax.policies import PolicyOutput
 from train import rollout
 from train.agent import Hyperparameters, Inputs, RobotEnv, make_policy, responder
-from train.devices import replicate
+from train.devices import gather, replicate
 from train.ppo import TrainState
 
 
@@ -70,9 +70,7 @@ class PlayBatch(Protocol):
     ) -> Outcome: ...
 
 
-def make_batch_player(
-    env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
-) -> PlayBatch:
+def make_batch_player(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None) -> PlayBatch:
     """The evaluation of a configuration's policies in one batch of `config.num_envs` episodes.
 
     With a mesh its devices share the episodes, and each has the whole outcome.
@@ -126,7 +124,7 @@ def make_player(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None)
     ) -> Outcome:
         learned = state.params, state.observation, state.hyper
         keys = batch_keys(key, episodes=episodes, num_envs=config.num_envs)
-        batches = [batch(*learned, key, jnp.asarray(stochastic)) for key in keys]
+        batches = [gather(batch(*learned, key, jnp.asarray(stochastic)), mesh) for key in keys]
         return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:episodes], *batches)
 
     return play

@@ -72,9 +72,7 @@ def strong(state: State) -> State:
     return jax.tree.map(lambda x: jnp.asarray(x, x.dtype) if x.weak_type else x, state)
 
 
-def reset(
-    env: RobotEnv, key: PRNGKeyArray, num_envs: int, *, mesh: Mesh | None = None
-) -> Episodes:
+def reset(env: RobotEnv, key: PRNGKeyArray, num_envs: int, *, mesh: Mesh | None = None) -> Episodes:
     """Starts an episode in every environment, each from its own draw; `mesh` as in `collect`."""
     state = strong(each_its_own(jax.vmap(env.reset), mesh)(jax.random.split(key, num_envs)))
     return Episodes(
