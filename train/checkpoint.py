@@ -69,19 +69,22 @@ def open_manager(
     """
     path = (folder / "checkpoints").absolute()
     policy = AnyPreservationPolicy([LatestN(keep), BestEvaluation(folder)])
-    alone = jax.process_index() if jax.process_count() > 1 else None
+    process = jax.process_index()
     options = ocp.CheckpointManagerOptions(
         preservation_policy=None if read_only else policy,
         read_only=read_only,
         cleanup_tmp_directories=not read_only,
         multiprocessing_options=ocp.options.MultiprocessingOptions(
-            primary_host=alone or 0,
-            active_processes=None if alone is None else {alone},
-            barrier_sync_key_prefix=None if alone is None else f"process{alone}",
+            primary_host=process,
+            active_processes={process},
+            barrier_sync_key_prefix=f"process-{process}",
         ),
+        create=False,
     )
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; put the folder of checkpoints there.")
+    if not read_only:
+        path.mkdir(exist_ok=True)
     manager = ocp.CheckpointManager(path, options=options)
     try:
         yield manager

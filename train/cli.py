@@ -34,11 +34,11 @@ def train(command: Train, console: Console) -> None:
     """`ndp train`."""
     from train import hosts, loop
 
-    mesh = hosts.join(command.hardware, command.config)
-    console = hosts.voice(console)
-    folder = loop.train(
-        command.config, out=command.out, wandb=command.wandb, console=console, mesh=mesh
-    )
+    with hosts.joined(command.hardware, command.config) as mesh:
+        console = hosts.voice(console)
+        folder = loop.train(
+            command.config, out=command.out, wandb=command.wandb, console=console, mesh=mesh
+        )
     farewell(folder, console)
 
 
@@ -47,11 +47,11 @@ def resume(command: Resume, console: Console) -> None:
     from train import hosts, loop
     from train.run import load_config
 
-    mesh = hosts.join(command.hardware, load_config(command.resume))
-    console = hosts.voice(console)
-    folder = loop.resume(
-        command.resume, steps=command.steps, wandb=command.wandb, console=console, mesh=mesh
-    )
+    with hosts.joined(command.hardware, load_config(command.resume)) as mesh:
+        console = hosts.voice(console)
+        folder = loop.resume(
+            command.resume, steps=command.steps, wandb=command.wandb, console=console, mesh=mesh
+        )
     farewell(folder, console)
 
 

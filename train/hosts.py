@@ -5,8 +5,11 @@ alone does goes through `once`, so that all learn what came of it and end in the
 process everything here is as if it were not there.
 """
 
+import os
 import pickle
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, TypeVar, cast
@@ -21,12 +24,39 @@ from configs import TrainConfig
 from train import devices
 from train.checks import check_devices
 from train.commands import Hardware
-from train.errors import Stopped, UserError
+from train.errors import Interrupted, Stopped, UserError
 
 T = TypeVar("T")
 
+LOST = ("Gloo", "NCCL", "coordination service", "heartbeat")
+"""Of whom errors speak that a missing process causes."""
+
+REMEDY = "Its checkpoints are intact: start all processes again with ndp train --resume."
+
 ENVELOPE = 1024
 """Bytes of a small message, which is sent at once."""
+
+
+@contextmanager
+def joined(hardware: Hardware, config: TrainConfig) -> Iterator[Mesh | None]:
+    """`join` for as long as the context lasts.
+
+    A process that fails alone ends at once, so that the others notice and end, too; in an orderly
+    exit it would wait for them while they wait for it.
+    """
+    try:
+        yield join(hardware, config)
+    except Exception as problem:
+        alone = not isinstance(problem, UserError | Stopped | Interrupted | OSError)
+        if not jax.distributed.is_initialized() or not alone:
+            raise
+        if any(hint in str(problem) for hint in LOST):
+            print(f"ndp: Another process has ended, and with it the run. {REMEDY}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def join(hardware: Hardware, config: TrainConfig) -> Mesh | None:
@@ -42,7 +72,10 @@ def join(hardware: Hardware, config: TrainConfig) -> Mesh | None:
         return devices.choose(hardware.devices)
     meet(hardware)
     check_devices(config, jax.device_count())
-    return devices.make_mesh(jax.devices())
+    mesh = devices.make_mesh(jax.devices())
+    # Connects them now: later they would have to come to their first sum within 30 s.
+    jax.block_until_ready(devices.gather(np.zeros(jax.device_count()), mesh))
+    return mesh
 
 
 def meet(hardware: Hardware) -> None:
@@ -56,6 +89,7 @@ def meet(hardware: Hardware) -> None:
                 num_processes=hardware.processes,
                 process_id=hardware.process,
                 initialization_timeout=hardware.join_seconds + 60,
+                shutdown_timeout_seconds=30,
             )
         except Exception as problem:
             problems.append(problem)
