@@ -35,7 +35,7 @@ def train(command: Train, console: Console) -> None:
     from train import hosts, loop
 
     with hosts.joined(command.hardware, command.config) as mesh:
-        console = hosts.voice(console)
+        console.quiet = not hosts.leads()
         folder = loop.train(
             command.config, out=command.out, wandb=command.wandb, console=console, mesh=mesh
         )
@@ -48,7 +48,7 @@ def resume(command: Resume, console: Console) -> None:
     from train.run import load_config
 
     with hosts.joined(command.hardware, load_config(command.resume)) as mesh:
-        console = hosts.voice(console)
+        console.quiet = not hosts.leads()
         folder = loop.resume(
             command.resume, steps=command.steps, wandb=command.wandb, console=console, mesh=mesh
         )

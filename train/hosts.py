@@ -12,13 +12,12 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
-from rich.console import Console
 
 from configs import TrainConfig
 from train import devices
@@ -39,11 +38,7 @@ ENVELOPE = 1024
 
 @contextmanager
 def joined(hardware: Hardware, config: TrainConfig) -> Iterator[Mesh | None]:
-    """`join` for as long as the context lasts.
-
-    A process that fails alone ends at once, so that the others notice and end, too; in an orderly
-    exit it would wait for them while they wait for it.
-    """
+    """`join` for as long as the context lasts; a process that fails alone is abandoned."""
     try:
         yield join(hardware, config)
     except Exception as problem:
@@ -51,12 +46,20 @@ def joined(hardware: Hardware, config: TrainConfig) -> Iterator[Mesh | None]:
         if not jax.distributed.is_initialized() or not alone:
             raise
         if any(hint in str(problem) for hint in LOST):
-            print(f"ndp: Another process has ended, and with it the run. {REMEDY}", file=sys.stderr)
-        else:
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
+            abandon(f"Another process has ended, and with it the run. {REMEDY}")
+        traceback.print_exc()
+        abandon(f"This process has failed, and with it the run. {REMEDY}")
+
+
+def abandon(why: str) -> NoReturn:
+    """Ends this process at once with exit code 1, so that the others notice and end, too.
+
+    In an orderly exit JAX waits for them while they wait for us, and aborts with pages of its own.
+    """
+    print(f"ndp: {why}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def join(hardware: Hardware, config: TrainConfig) -> Mesh | None:
@@ -66,7 +69,6 @@ def join(hardware: Hardware, config: TrainConfig) -> Mesh | None:
 
     Raises:
       UserError: nobody tells who the processes are, or the configuration does not suit the devices.
-      Stopped: not all processes came in time.
     """
     if not hardware.distributed:
         return devices.choose(hardware.devices)
@@ -79,7 +81,7 @@ def join(hardware: Hardware, config: TrainConfig) -> Mesh | None:
 
 
 def meet(hardware: Hardware) -> None:
-    """`jax.distributed.initialize`, in a thread: where a process is missing it ends ours."""
+    """`jax.distributed.initialize`, in a thread because it aborts us where a process is missing."""
     problems: list[Exception | None] = []
 
     def initialize() -> None:
@@ -101,7 +103,7 @@ def meet(hardware: Hardware) -> None:
     thread.join(hardware.join_seconds)
     if not problems:
         count, where = hardware.processes or "announced", hardware.coordinator or "the coordinator"
-        raise Stopped(
+        abandon(
             f"Not all {count} processes met at {where} within {hardware.join_seconds} s; start "
             "those that are missing, or wait longer with --join-seconds."
         )
@@ -115,11 +117,6 @@ def meet(hardware: Hardware) -> None:
 def leads() -> bool:
     """Whether this is the process that owns the run folder and the terminal."""
     return jax.process_index() == 0
-
-
-def voice(console: Console) -> Console:
-    """The console in the lead; one that says nothing elsewhere."""
-    return console if leads() else Console(quiet=True)
 
 
 def once(work: Callable[[], T]) -> T:
