@@ -40,14 +40,15 @@ def precise(state):
 
 
 def train(env, config, mesh, *, updates):
-    """States after each update (on the host), and what was compiled."""
+    """The last state; what was learned after each update; a gradient; what was compiled."""
     learner = make_learner(env, config, mesh=mesh)
     state = jax.jit(learner.init)(jax.random.key(0), hyperparameters(config))
     if jax.config.jax_enable_x64:
         state = jax.jit(partial(place, mesh=mesh))(precise(state))
         shapes = jax.eval_shape(learner.update, state)[0]
         state = jax.tree.map(lambda x, y: x.astype(y.dtype), state, shapes)
-    _, batch = jax.jit(learner.collect)(state)
+    collect = jax.jit(learner.collect).lower(state).compile()
+    _, batch = collect(state)
 
     @jax.jit
     def gradient(params, batch):
@@ -63,17 +64,13 @@ def train(env, config, mesh, *, updates):
         state, _ = update(state)
         learned = state.params, state.optimizer
         states.append(jax.device_get((learned, state.observation, state.reward.stats)))
-    return state, states, slope, update._cache_size()
+    return state, states, slope, update._cache_size(), waits(collect.as_text())
 
 
-def collectives(env, config, mesh):
-    """Names of the operations, outside gradients, that wait for other devices in a loop."""
-    learner = make_learner(env, config, mesh=mesh)
-    program = jax.jit(learner.collect).lower(
-        jax.eval_shape(learner.init, jax.random.key(0), hyperparameters(config))
-    )
-    waits = re.compile(r"(?:all-|collective-|reduce-scatter).*op_name=\"([^\"]*)\"")
-    return [name for name in waits.findall(program.compile().as_text()) if "/while/body" in name]
+def waits(program):
+    """Names of the operations that wait for other devices, and repeat."""
+    found = re.findall(r"(?:all-|collective-|reduce-scatter).*op_name=\"([^\"]*)\"", program)
+    return [name for name in found if "/while/body" in name]
 
 
 def main(what, updates):
@@ -87,9 +84,11 @@ def main(what, updates):
         "reward": [largest(a[2], b[2]) for a, b in zip(one[1], many[1], strict=True)],
         "gradient": largest(one[2], many[2]),
         "compiled": [one[3], many[3]],
-        "environments per device": sorted({leaf.addressable_data(0).shape[0] for leaf in where}),
+        "environments per device": sorted(
+            {leaf.addressable_data(0).shape[0] for leaf in where if leaf.size}
+        ),
         "devices": len(many[0].episodes.alive.sharding.device_set),
-        "waiting in loops": collectives(env, config, mesh),
+        "waiting in loops": many[4],
     }
 
 
