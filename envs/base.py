@@ -69,11 +69,13 @@ class MjxEnv(Env):
         self._substeps = substeps
         self._reward_delay = reward_delay
         settled = self._settle(self.mj_model)
-        self._model = mjx.put_model(self.mj_model, impl="jax")
-        self._home = mjx.put_data(self.mj_model, settled, impl="jax")
+        # MJX's own choice may be a device of another process.
+        put: Any = {"impl": "jax", "device": jax.local_devices()[0]}
+        self._model = mjx.put_model(self.mj_model, **put)
+        self._home = mjx.put_data(self.mj_model, settled, **put)
         self._bare = _without_visuals(_ASSETS / scene)
-        self._bare_model = mjx.put_model(self._bare, impl="jax")
-        self._bare_home = mjx.put_data(self._bare, mujoco.MjData(self._bare), impl="jax")
+        self._bare_model = mjx.put_model(self._bare, **put)
+        self._bare_home = mjx.put_data(self._bare, mujoco.MjData(self._bare), **put)
 
     def on_warp(self) -> "MjxEnv":
         """This environment with its physics stepped by MuJoCo Warp.

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
+from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
@@ -26,7 +27,9 @@ from envs.base import MjxEnv
 from train import metrics, run
 from train.agent import hyperparameters, make_env
 from train.checks import flag, settings
+from train.devices import gather
 from train.errors import Stopped, UserError
+from train.hosts import once
 from train.ppo import TrainState, make_learner
 from train.runtime import versions
 
@@ -67,13 +70,22 @@ def open_manager(
     """
     path = (folder / "checkpoints").absolute()
     policy = AnyPreservationPolicy([LatestN(keep), BestEvaluation(folder)])
+    process = jax.process_index()
     options = ocp.CheckpointManagerOptions(
         preservation_policy=None if read_only else policy,
         read_only=read_only,
         cleanup_tmp_directories=not read_only,
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=process,
+            active_processes={process},
+            barrier_sync_key_prefix=f"process-{process}",
+        ),
+        create=False,
     )
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; put the folder of checkpoints there.")
+    if not read_only:
+        path.mkdir(exist_ok=True)
     manager = ocp.CheckpointManager(path, options=options)
     try:
         yield manager
@@ -122,15 +134,22 @@ class Saver:
     Args:
       manager: of the checkpoints.
       config: of the run.
+      folder: of the run.
       rows: folders whose rows a checkpoint needs; by default the run's.
+      mesh: the devices that the state is spread over.
     """
 
     def __init__(
-        self, manager: ocp.CheckpointManager, config: TrainConfig, *, rows: Sequence[Path] = ()
+        self,
+        manager: ocp.CheckpointManager,
+        config: TrainConfig,
+        folder: Path,
+        *,
+        rows: Sequence[Path] = (),
+        mesh: Mesh | None = None,
     ):
-        self._manager, self._config = manager, config
-        self._folder = Path(manager.directory).parent
-        self._rows = rows or (self._folder,)
+        self._manager, self._config, self._folder, self._mesh = manager, config, folder, mesh
+        self._rows = rows or (folder,)
         self._saved = time.monotonic()
 
     def __call__(
@@ -140,14 +159,21 @@ class Saver:
 
         At once means that it is there when this returns.
         """
+        if once(lambda: at_once or self._due(steps, evaluated=evaluated)):
+            gathered = gather(state, self._mesh)
+            once(lambda: self._save(gathered, steps, wait=at_once))
+
+    def _due(self, steps: int, *, evaluated: bool) -> bool:
         due = time.monotonic() - self._saved >= self._config.checkpoint_seconds
-        best = evaluated and metrics.best_evaluation(self._folder) == steps
-        if (at_once or due or best) and self._manager.latest_step() != steps:
+        return due or (evaluated and metrics.best_evaluation(self._folder) == steps)
+
+    def _save(self, state: PyTree, steps: int, *, wait: bool) -> None:
+        if self._manager.latest_step() != steps:
             for folder in self._rows:
                 metrics.sync(folder)
             save(self._manager, state, config=self._config, steps=steps)
             self._saved = time.monotonic()
-        if at_once:
+        if wait:
             with _writing(self._folder):
                 self._manager.wait_until_finished()
 

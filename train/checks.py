@@ -200,6 +200,23 @@ def check_divisions(config: TrainConfig) -> None:
         raise UserError(f"--steps {config.steps} is more than {LARGEST_INT} updates; lower it.")
 
 
+def check_devices(config: TrainConfig, devices: int) -> None:
+    """That each of the devices gets as many environments, and as much of each minibatch."""
+    if config.num_envs % devices:
+        raise UserError(
+            f"--num-envs {config.num_envs} cannot be spread evenly over {devices} devices; use a "
+            f"multiple of {devices}."
+        )
+    batch = config.rollout_steps // config.steps_per_query * config.num_envs
+    minibatch = batch // config.ppo.minibatches
+    if minibatch % devices:
+        raise UserError(
+            f"--minibatches {config.ppo.minibatches} makes minibatches of {minibatch} queries, "
+            f"which cannot be spread evenly over {devices} devices; use one of "
+            f"{divisors(batch // devices, up_to=64)}."
+        )
+
+
 def divisors(number: int, *, up_to: int) -> str:
     """The divisors of a number, for a sentence."""
     return ", ".join(str(n) for n in range(1, up_to + 1) if number % n == 0)

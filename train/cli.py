@@ -35,17 +35,26 @@ if TYPE_CHECKING:
 
 def train(command: Train, console: Console) -> None:
     """`ndp train`."""
-    from train import loop
+    from train import hosts, loop
 
-    folder = loop.train(command.config, out=command.out, wandb=command.wandb, console=console)
+    with hosts.joined(command.hardware, command.config) as mesh:
+        console.quiet = not hosts.leads()
+        folder = loop.train(
+            command.config, out=command.out, wandb=command.wandb, console=console, mesh=mesh
+        )
     farewell(folder, console)
 
 
 def resume(command: Resume, console: Console) -> None:
     """`ndp train --resume`."""
-    from train import loop
+    from train import hosts, loop
+    from train.run import load_config
 
-    folder = loop.resume(command.resume, steps=command.steps, wandb=command.wandb, console=console)
+    with hosts.joined(command.hardware, load_config(command.resume)) as mesh:
+        console.quiet = not hosts.leads()
+        folder = loop.resume(
+            command.resume, steps=command.steps, wandb=command.wandb, console=console, mesh=mesh
+        )
     farewell(folder, console)
 
 

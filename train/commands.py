@@ -12,7 +12,7 @@ import tyro
 
 from configs import PRESETS, TrainConfig
 from train import sweep_folder
-from train.checks import check, check_idle, flag, settings
+from train.checks import check, check_devices, check_idle, flag, settings
 from train.errors import UserError
 from train.grid import Grid, Range, axis, lay_out, program, setting_name
 from train.run import Which, check_free, check_place, load_config, read_config, with_steps
@@ -21,6 +21,24 @@ FILMS = (".mp4", ".gif", ".png")
 IMAGES = (".png", ".pdf", ".svg")
 MOST_EPISODES = 65_536
 """At once, for evaluations and films; also environments of the benchmark."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """What computes a run; another one may continue it."""
+
+    devices: int = 1
+    """Devices of this machine to spread the environments over."""
+    distributed: bool = False
+    """Spread them over all devices of several processes, each started with this option."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, where neither Slurm nor a Cloud TPU tells."""
+    processes: int | None = None
+    """How many processes there are, where that is not told either."""
+    process: int | None = None
+    """Which of them this one is, from 0 on."""
+    join_seconds: int = 300
+    """How long the processes wait for each other at the start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +55,7 @@ class Train:
     """Run folder to create; by default the first free runs/TASK-POLICY-seedN."""
     wandb: bool = False
     """Publish to Weights & Biases, too."""
+    hardware: Hardware = Hardware()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +68,7 @@ class Resume:
     """Environment steps to go on to; by default as many as it was started with."""
     wandb: bool = False
     """Publish to Weights & Biases, too."""
+    hardware: Hardware = Hardware()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,8 +317,8 @@ def split_over(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]
 
 def parse_resume(command: str, arguments: Sequence[str]) -> Resume | ResumeSweep:
     """Understands what follows `ndp train` or `ndp sweep` where it contains --resume."""
-    kind = Resume if command == "train" else ResumeSweep
-    known = {flag(field.name) for field in dataclasses.fields(kind)}
+    kinds = (Resume, Hardware) if command == "train" else (ResumeSweep,)
+    known = {flag(field.name) for part in kinds for field in dataclasses.fields(part)}
     others = ", ".join(sorted(known - {"--resume"}))
     for before, word in zip(["", *arguments], arguments, strict=False):
         option = word.split("=")[0]
@@ -307,7 +327,10 @@ def parse_resume(command: str, arguments: Sequence[str]) -> Resume | ResumeSweep
         if word in PRESETS and before != "--resume":
             raise UserError(f"Leave out '{word}': with --resume the run says its task.")
     return tyro.cli(
-        kind, prog=f"ndp {command}", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+        kinds[0],
+        prog=f"ndp {command}",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
 
 
@@ -322,8 +345,9 @@ def check_command(command: Command) -> None:
             sweep_folder.load(command.resume)
             count("--devices", command.devices)
         case Resume():
-            with_steps(load_config(command.resume), command.steps)
+            config = with_steps(load_config(command.resume), command.steps)
             check_wandb(command.wandb)
+            check_hardware(command.hardware, config)
         case Evaluate():
             count("--episodes", command.episodes)
             load_config(command.run)
@@ -361,6 +385,35 @@ def check_train(command: Train) -> None:
     if command.out:
         check_free(command.out)
     check_wandb(command.wandb)
+    check_hardware(command.hardware, config)
+
+
+def check_hardware(hardware: Hardware, config: TrainConfig) -> None:
+    """Refuses hardware that cannot be described so, or that this run cannot be spread over."""
+    for name in ("devices", "processes", "join_seconds"):
+        value = getattr(hardware, name)
+        if value is not None and value < 1:
+            raise UserError(f"{flag(name)} is {value}; it must be at least 1.")
+    check_devices(config, hardware.devices)
+    told = {name: getattr(hardware, name) for name in ("coordinator", "processes", "process")}
+    missing = [flag(name) for name, value in told.items() if value is None]
+    given = [flag(name) for name in told if flag(name) not in missing]
+    if hardware.distributed and hardware.devices > 1:
+        raise UserError("Leave out --devices: --distributed takes all devices of all processes.")
+    if given and not hardware.distributed:
+        raise UserError(f"{given[0]} needs --distributed.")
+    if given and missing:
+        raise UserError(f"{given[0]} needs {' and '.join(missing)}, too.")
+    if not given:
+        return
+    host, _, port = str(hardware.coordinator).rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(f"--coordinator is {hardware.coordinator}; it must be HOST:PORT.")
+    if hardware.process not in range(hardware.processes or 0):
+        raise UserError(
+            f"--process is {hardware.process}; with --processes {hardware.processes} it must lie "
+            f"between 0 and {(hardware.processes or 0) - 1}."
+        )
 
 
 def check_sweep(command: Sweep) -> None:

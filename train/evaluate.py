@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from brax.envs.base import State
 from flax import struct
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from configs import TrainConfig
@@ -15,6 +16,7 @@ from ndp_jax.normalize import RunningStats
 from ndp_jax.policies import PolicyOutput
 from train import rollout
 from train.agent import Hyperparameters, Inputs, RobotEnv, make_policy, responder
+from train.devices import gather, replicate
 from train.ppo import TrainState
 
 RESAMPLES = 2000
@@ -72,8 +74,11 @@ class PlayBatch(Protocol):
     ) -> Outcome: ...
 
 
-def make_batch_player(env: RobotEnv, config: TrainConfig) -> PlayBatch:
-    """The evaluation of a configuration's policies in one batch of `config.num_envs` episodes."""
+def make_batch_player(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None) -> PlayBatch:
+    """The evaluation of a configuration's policies in one batch of `config.num_envs` episodes.
+
+    With a mesh its devices share the episodes, and each has the whole outcome.
+    """
 
     def batch(
         params: PyTree,
@@ -90,13 +95,14 @@ def make_batch_player(env: RobotEnv, config: TrainConfig) -> PlayBatch:
             env,
             responder(make_policy(env, config, hyper), params, observation),
             choose,
-            rollout.reset(env, reset_key, config.num_envs),
+            rollout.reset(env, reset_key, config.num_envs, mesh=mesh),
             key,
             queries=env.episode_length // config.steps_per_query,
             record=pose,
+            mesh=mesh,
         )
         poses, inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (poses, transitions.inputs))
-        return Outcome(
+        outcome = Outcome(
             success=final.success,
             returns=final.returns,
             distance=final.distance,
@@ -104,24 +110,25 @@ def make_batch_player(env: RobotEnv, config: TrainConfig) -> PlayBatch:
             poses=poses,
             inputs=inputs,
         )
+        return replicate(outcome, mesh)
 
     return batch
 
 
-def make_player(env: RobotEnv, config: TrainConfig) -> Play:
+def make_player(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None) -> Play:
     """The evaluation of a configuration's policies, with action means or exploring.
 
     It runs `config.num_envs` episodes at a time, so that one compiled program serves any number of
     them, and episode i of a key is the same however many are played.
     """
-    batch = jax.jit(make_batch_player(env, config))
+    batch = jax.jit(make_batch_player(env, config, mesh=mesh))
 
     def play(
         state: TrainState, key: PRNGKeyArray, *, episodes: int, stochastic: bool = False
     ) -> Outcome:
         learned = state.params, state.observation, state.hyper
         keys = batch_keys(key, episodes=episodes, num_envs=config.num_envs)
-        batches = [batch(*learned, key, jnp.asarray(stochastic)) for key in keys]
+        batches = [gather(batch(*learned, key, jnp.asarray(stochastic)), mesh) for key in keys]
         return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:episodes], *batches)
 
     return play

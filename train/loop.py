@@ -4,9 +4,11 @@ import errno
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 from orbax.checkpoint import CheckpointManager
 from rich.console import Console
@@ -16,10 +18,20 @@ from envs.base import MjxEnv
 from envs.camera import NoRenderer
 from train import checkpoint, metrics, plots, render, run
 from train.agent import RobotEnv, hyperparameters, make_env
+from train.devices import gather
 from train.errors import Interrupted, Stopped, UserError
-from train.evaluate import Play, held_out_key, make_player, sentence, summarize, validation_key
+from train.evaluate import (
+    Outcome,
+    Play,
+    held_out_key,
+    make_player,
+    sentence,
+    summarize,
+    validation_key,
+)
+from train.hosts import in_lead, once, share
 from train.metrics import EVALUATIONS, METRICS, TIMING
-from train.ppo import Learner, TrainState, make_learner
+from train.ppo import Learner, TrainState, make_learner, place
 from train.progress import learning, progress
 from train.runtime import versions
 from train.stopwatch import Stopwatch
@@ -28,21 +40,34 @@ FILMED = range(2)
 """Episodes of the video at the end of a run; drawing one takes as long as some updates."""
 
 
-def train(config: TrainConfig, *, out: Path | None, wandb: bool, console: Console) -> Path:
-    """Trains, evaluates, draws and films; returns the run folder.
+def train(
+    config: TrainConfig,
+    *,
+    out: Path | None,
+    wandb: bool,
+    console: Console,
+    mesh: Mesh | None = None,
+) -> Path:
+    """Trains on the devices of a mesh, evaluates, draws and films; returns the run folder.
 
     Raises:
       UserError: the output folder cannot be used.
       Stopped: the disk is full, or nothing but non-finite numbers comes out.
       Interrupted: SIGINT or SIGTERM arrived; the last update's checkpoint has been written.
     """
-    folder = run.fresh(config, out)
-    run.save_config(folder, config, versions())
-    console.print(f"Run folder {folder}", soft_wrap=True)
-    return complete(config, folder, wandb=wandb, console=console)
+    folder = once(lambda: run.fresh(config, out))
+    once(lambda: run.save_config(folder, config, versions()))
+    return complete(config, folder, wandb=wandb, console=console, mesh=mesh)
 
 
-def resume(folder: Path, *, steps: int | None, wandb: bool, console: Console) -> Path:
+def resume(
+    folder: Path,
+    *,
+    steps: int | None,
+    wandb: bool,
+    console: Console,
+    mesh: Mesh | None = None,
+) -> Path:
     """Continues a run from its latest checkpoint, or from the start if it has none.
 
     It goes on exactly as it would have without the interruption. With more `steps` than before, the
@@ -52,25 +77,35 @@ def resume(folder: Path, *, steps: int | None, wandb: bool, console: Console) ->
       UserError: the folder is not a run, is in use or damaged, or has gone further than `steps`.
       Stopped, Interrupted: as `train`.
     """
-    config = run.with_steps(run.load_config(folder), steps)
-    console.print(f"Run folder {folder}", soft_wrap=True)
-    return complete(config, folder, wandb=wandb, console=console)
+    config = once(lambda: run.with_steps(run.load_config(folder), steps))
+    return complete(config, folder, wandb=wandb, console=console, mesh=mesh)
 
 
-def complete(config: TrainConfig, folder: Path, *, wandb: bool, console: Console) -> Path:
+def complete(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    wandb: bool,
+    console: Console,
+    mesh: Mesh | None,
+) -> Path:
     """Brings a run from wherever it is to its end."""
+    console.print(f"Run folder {folder}", soft_wrap=True)
     env = make_env(config)
-    play = make_player(env, config)
+    play = make_player(env, config, mesh=mesh)
     publisher = metrics.weights_and_biases(folder, config) if wandb else nullcontext()
     needs = f"--num-envs {config.num_envs} and --rollout-steps {config.rollout_steps}"
     again = f"ndp train --resume {folder}"
-    with explained(folder, needs=needs, again=again), run.held(folder):
-        run.save_steps(folder, config.steps)
-        with interruption() as signals, publisher as publish:
-            state = learn(config, env, play, folder, console, signals, publish=publish)
-        if signals:
+    with explained(folder, needs=needs, again=again), in_lead(run.held(folder)):
+        once(lambda: run.save_steps(folder, config.steps))
+        with interruption() as signals, in_lead(publisher) as publish:
+            state = learn(config, env, play, folder, console, signals, publish=publish, mesh=mesh)
+        if share(signals):
             raise Interrupted(f"Stopped; checkpoint saved. To continue: {again}", signal=signals[0])
-        finish(config, env, play, state, folder, console)
+        console.print(f"Evaluating {config.eval_episodes} deterministic episodes ...")
+        outcome = play(state, held_out_key(config.seed), episodes=config.eval_episodes)
+        state = gather(state, mesh)
+        once(lambda: finish(config, env, state, outcome, folder, console))
     return folder
 
 
@@ -110,6 +145,7 @@ def learn(
     signals: list[int],
     *,
     publish: metrics.Publish | None = None,
+    mesh: Mesh | None = None,
 ) -> TrainState:
     """Runs updates until the configured steps or a signal, writing rows and checkpoints.
 
@@ -118,43 +154,42 @@ def learn(
     """
     watch = Stopwatch()
     console.print("Compiling (up to a minute the first time, seconds afterwards) ...")
-    learner, key = make_learner(env, config), validation_key(config.seed)
+    learner = make_learner(env, config, mesh=mesh)
+    seed, key = jax.random.key(config.seed), validation_key(config.seed)
     update = jax.jit(learner.update, donate_argnums=0)
     end, skipped = config.updates * config.steps_per_update, 0
-    with checkpoint.open_manager(folder, keep=config.keep_checkpoints) as manager:
-        steps, state = begin(config, learner, manager, folder, console)
-        watch.continue_from(metrics.last_row(folder, TIMING))
-        save = checkpoint.Saver(manager, config)
+    with in_lead(checkpoint.open_manager(folder, keep=config.keep_checkpoints)) as manager:
+        begun = once(lambda: begin(config, learner, manager, folder, console))
+        steps, state = begun or (0, jax.jit(learner.init)(seed, hyperparameters(config)))
+        state = jax.jit(partial(place, mesh=mesh))(state)
+        once(lambda: watch.continue_from(metrics.last_row(folder, TIMING)))
+        save = checkpoint.Saver(manager, config, folder, mesh=mesh)
 
         def evaluate() -> dict[str, float]:
             with watch.spending("evaluating"):
                 return validate(play, state, key, episodes=config.num_envs)
 
         with (
-            metrics.open_log(folder, publish=publish) as write,
+            in_lead(metrics.open_log(folder, publish=publish)) as write,
             progress(console, total=end) as report,
         ):
-            fresh = manager.latest_step() is None
             # In a resumed run only to compile it, so that later no signal has to wait for that.
             untrained = evaluate() if config.eval_every else None
-            if fresh and untrained:
-                write(EVALUATIONS, 0, untrained)
-            if fresh:
+            if not begun and untrained:
+                once(lambda: write(EVALUATIONS, 0, untrained))
+            if not begun:
                 save(state, steps=0, at_once=True)
-            evaluation = None
-            while steps < end and not signals and skipped < config.ppo.max_skipped:
+            latest = None
+            while steps < end and not share(signals) and skipped < config.ppo.max_skipped:
                 state, numbers = update(state)
                 numbers = {name: value.item() for name, value in jax.device_get(numbers).items()}
                 steps, skipped = steps + config.steps_per_update, numbers["skipped_in_a_row"]
-                write(METRICS, steps, numbers)
-                due = evaluation_due(config, steps)
-                if due:
-                    evaluation = evaluate()
-                    write(EVALUATIONS, steps, evaluation)
-                write(TIMING, steps, watch.row())
+                evaluation = evaluate() if evaluation_due(config, steps) else None
+                once(partial(add_rows, write, steps, numbers, evaluation, watch.row()))
                 with watch.spending("saving"):
-                    save(state, steps=steps, evaluated=due)
-                report(steps=steps, learning=learning(numbers, evaluation))
+                    save(state, steps=steps, evaluated=bool(evaluation))
+                latest = evaluation or latest
+                report(steps=steps, learning=learning(numbers, latest))
         save(state, steps=steps, at_once=True)
     if skipped >= config.ppo.max_skipped:
         raise Stopped(
@@ -171,17 +206,20 @@ def begin(
     manager: CheckpointManager,
     folder: Path,
     console: Console,
-) -> tuple[int, TrainState]:
-    """Where a run stands: its environment steps and its state; rows after that are dropped."""
-    hyper, key = hyperparameters(config), jax.random.key(config.seed)
+) -> tuple[int, TrainState] | None:
+    """Where a run stands, in environment steps, and its state; None if it has not begun.
+
+    Rows after that are dropped.
+    """
     if manager.latest_step() is None:
         if metrics.read(folder):
             raise UserError(
                 f"{folder} has rows but no checkpoint; put checkpoints/ back or start a new run."
             )
         metrics.clear(folder)
-        return 0, jax.jit(learner.init)(key, hyper)
-    template = jax.eval_shape(learner.init, key, hyper)
+        return None
+    hyper = hyperparameters(config)
+    template = jax.eval_shape(learner.init, jax.random.key(config.seed), hyper)
     steps, state, made_with = checkpoint.restore(manager, template, config=config)
     metrics.rewind(folder, steps=steps)
     if steps >= config.updates * config.steps_per_update:
@@ -204,6 +242,20 @@ def compare_versions(made_with: dict[str, str], console: Console) -> None:
             )
 
 
+def add_rows(
+    write: metrics.Write,
+    steps: int,
+    numbers: dict[str, float],
+    evaluation: dict[str, float] | None,
+    timing: dict[str, float],
+) -> None:
+    """Writes the rows of an update."""
+    write(METRICS, steps, numbers)
+    if evaluation:
+        write(EVALUATIONS, steps, evaluation)
+    write(TIMING, steps, timing)
+
+
 def evaluation_due(config: TrainConfig, steps: int) -> bool:
     """Whether the update that ended at `steps` is followed by an evaluation; the last one is."""
     updates = steps // config.steps_per_update
@@ -223,14 +275,12 @@ def validate(
 def finish(
     config: TrainConfig,
     env: MjxEnv,
-    play: Play,
     state: TrainState,
+    outcome: Outcome,
     folder: Path,
     console: Console,
 ) -> None:
-    """Evaluates the final policy and draws the curve and the video."""
-    console.print(f"Evaluating {config.eval_episodes} deterministic episodes ...")
-    outcome = play(state, held_out_key(config.seed), episodes=config.eval_episodes)
+    """Sums the final evaluation up, and draws the curve and the video."""
     summary = summarize(outcome)
     run.write_json(folder / "evaluation.json", summary)
     plots.learning_curves([folder], folder / "curve.png")

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ def size(tree: PyTree) -> int:
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def free(device: Any) -> int:
-    """Bytes that can be had on a device; those of the machine for a CPU."""
-    known = device.memory_stats()
+def free(devices: Sequence[Any]) -> int:
+    """Bytes that can be had on all devices together; those of the machine for CPUs."""
+    known = [stats for device in devices if (stats := device.memory_stats())]
     if known:
-        return known["bytes_limit"] - known["bytes_in_use"]
+        return sum(stats["bytes_limit"] - stats["bytes_in_use"] for stats in known)
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         lines = dict(line.split(":") for line in meminfo.read_text().splitlines())

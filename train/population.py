@@ -13,11 +13,12 @@ from jaxtyping import Array, Int, PyTree
 
 from configs import TrainConfig
 from train.agent import Hyperparameters, RobotEnv, hyperparameters
+from train.devices import AXIS, make_mesh
 from train.evaluate import Outcome, make_batch_player
 from train.ppo import TrainState, make_learner
 
-AXIS = "members"
 BLOCKS = PartitionSpec(None, AXIS)
+"""Of a block's slots, over devices."""
 
 
 class Population(struct.PyTreeNode):
@@ -56,7 +57,7 @@ class Programs(NamedTuple):
 
 
 def make_programs(
-    env: RobotEnv, configs: list[TrainConfig], *, slots: int, devices: int = 1
+    env: RobotEnv, configs: list[TrainConfig], *, slots: int, mesh: Mesh | None = None
 ) -> Programs:
     """Compiles nothing yet; each program is compiled once, when it is first called.
 
@@ -64,15 +65,10 @@ def make_programs(
       env: the environment of all members.
       configs: of the M members, which differ in nothing but their seeds and `Hyperparameters`.
       slots: b.
-      devices: over how many devices the slots of a block are spread; divides b.
+      mesh: the devices that the slots of a block are spread over, evenly; None for one.
     """
     learner, play = make_learner(env, configs[0]), make_batch_player(env, configs[0])
-    mesh = jax.make_mesh(
-        (devices,),
-        (AXIS,),
-        axis_types=(jax.sharding.AxisType.Auto,),
-        devices=jax.devices()[:devices],
-    )
+    mesh = mesh or make_mesh(jax.devices()[:1])
     blocks = -(-len(configs) // slots)
     seats = np.arange(blocks * slots).reshape(blocks, slots)
     taken = [configs[min(seat, len(configs) - 1)] for seat in seats.flat]

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from configs import TrainConfig
@@ -34,6 +35,7 @@ from train.agent import (
     observe,
     responder,
 )
+from train.devices import replicate, spread
 
 ADAM = optax.scale_by_adam(eps=1e-5)
 LOSS_PARTS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "gradient_norm")
@@ -226,12 +228,18 @@ class Learner(NamedTuple):
     loss: Callable
 
 
-def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
+def place(state: TrainState, mesh: Mesh | None) -> TrainState:
+    """Spreads the environments over the devices, and puts all else on each."""
+    return replicate(state, mesh).replace(episodes=spread(state.episodes, mesh))
+
+
+def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None) -> Learner:
     """Builds the learner of a configuration for an environment.
 
     Args:
       env: one environment with `robot_state`, `episode_length`, `dt` and `action_scale`.
       config: a configuration that passed `train.checks.check`.
+      mesh: the devices to spread the environments over; None for the program of one device.
 
     Returns:
       The functions of a `Learner`.
@@ -241,12 +249,12 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
 
     def init(key: PRNGKeyArray, hyper: Hyperparameters) -> TrainState:
         params_key, reset_key, key = jax.random.split(key, 3)
-        episodes = rollout.reset(env, reset_key, config.num_envs)
+        episodes = rollout.reset(env, reset_key, config.num_envs, mesh=mesh)
         inputs = observe(env, episodes.state)
         params = make_policy(env, config, hyper).init(
             params_key, inputs.observation, inputs.position, inputs.velocity
         )
-        return TrainState(
+        state = TrainState(
             params=params,
             optimizer=ADAM.init(params),
             observation=normalize.init(inputs.observation.shape[1:]),
@@ -258,19 +266,24 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
             updates=jnp.zeros((), jnp.int32),
             hyper=hyper,
         )
+        return place(state, mesh)
 
     def collect(state: TrainState) -> tuple[TrainState, Batch]:
         key, reset_key, noise_key = jax.random.split(state.key, 3)
         over = state.episodes.step >= env.episode_length
         episodes = jax.lax.cond(
-            over, lambda: rollout.reset(env, reset_key, config.num_envs), lambda: state.episodes
+            over,
+            lambda: rollout.reset(env, reset_key, config.num_envs, mesh=mesh),
+            lambda: state.episodes,
         )
         returns = jnp.where(over, 0.0, state.reward.returns)
 
         respond = responder(make_policy(env, config, state.hyper), state.params, state.observation)
         episodes, transitions, _ = rollout.collect(
-            env, respond, rollout.explore, episodes, noise_key, queries=queries
+            env, respond, rollout.explore, episodes, noise_key, queries=queries, mesh=mesh
         )
+        bootstrap = respond(observe(env, episodes.state)).value[:, 0]
+        transitions, bootstrap = replicate((transitions, bootstrap), mesh)
 
         reward, value, valid, terminated = (
             x.swapaxes(1, 2).reshape(config.rollout_steps, config.num_envs)
@@ -291,7 +304,7 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
         advantage = generalized_advantage(
             reward,
             value,
-            respond(observe(env, episodes.state)).value[:, 0],
+            bootstrap,
             terminated=terminated,
             truncated=~valid,
             gamma=state.hyper.gamma,
@@ -357,7 +370,7 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
             learned, learning = carry
             order = jax.random.permutation(key, batch.weight.shape[0])
             order = order.reshape(config.ppo.minibatches, -1)
-            minibatches = jax.tree.map(lambda x: x[order], batch)
+            minibatches = spread(jax.tree.map(lambda x: x[order], batch), mesh, axis=1)
             improved, parts = jax.lax.scan(minibatch_step, learned, minibatches)
             learned = jax.tree.map(partial(jnp.where, learning), improved, learned)
             return (learned, learning & ~(sound_mean(parts, "kl") > hyper.max_kl)), parts
@@ -387,6 +400,6 @@ def make_learner(env: RobotEnv, config: TrainConfig) -> Learner:
         state = state.replace(observation=statistics, updates=state.updates + 1)
         metrics["log_std"] = jnp.mean(state.params["params"]["log_std"])
         counts = {field.name: getattr(state.faults, field.name) for field in fields(Faults)}
-        return state, state.finished | metrics | counts
+        return place(state, mesh), state.finished | metrics | counts
 
     return Learner(init=init, update=update, collect=collect, loss=batch_loss)

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 from brax.envs.base import State
 from flax import struct
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ndp_jax.distributions import log_prob, sample
 from ndp_jax.policies import PolicyOutput
 from train.agent import Inputs, Respond, RobotEnv, observe
+from train.devices import each_its_own
 
 Choose = Callable[[PRNGKeyArray, PolicyOutput], Float[Array, "E T A"]]
 
@@ -70,9 +72,9 @@ def strong(state: State) -> State:
     return jax.tree.map(lambda x: jnp.asarray(x, x.dtype) if x.weak_type else x, state)
 
 
-def reset(env: RobotEnv, key: PRNGKeyArray, num_envs: int) -> Episodes:
-    """Starts an episode in every environment, each from its own draw."""
-    state = strong(jax.vmap(env.reset)(jax.random.split(key, num_envs)))
+def reset(env: RobotEnv, key: PRNGKeyArray, num_envs: int, *, mesh: Mesh | None = None) -> Episodes:
+    """Starts an episode in every environment, each from its own draw; `mesh` as in `collect`."""
+    state = strong(each_its_own(jax.vmap(env.reset), mesh)(jax.random.split(key, num_envs)))
     return Episodes(
         state=state,
         alive=jnp.ones(num_envs, bool),
@@ -93,6 +95,7 @@ def collect(
     *,
     queries: int,
     record: Callable[[State], PyTree] = lambda _: None,
+    mesh: Mesh | None = None,
 ) -> tuple[Episodes, Transitions, PyTree]:
     """Queries the policy `queries` times and executes all T actions of each answer.
 
@@ -108,14 +111,17 @@ def collect(
       key: consumed by `choose`.
       queries: Q.
       record: what to keep of the batched state after every step; nothing by default.
+      mesh: the devices that the environments are spread over; None for one device.
 
     Returns:
       Where the environments stand afterwards, the Q x E x T transitions, and the record with
       leaves (Q x T, E, ...).
     """
 
+    step_each = each_its_own(jax.vmap(env.step), mesh)
+
     def step(episodes: Episodes, action: Float[Array, "E A"]):
-        state = strong(jax.vmap(env.step)(episodes.state, action))
+        state = strong(step_each(episodes.state, action))
         before, after = cast(Array, episodes.state.obs), cast(Array, state.obs)
         seen = jnp.all(jnp.isfinite(after), axis=-1)
         sound = (state.metrics["nan"] == 0) & jnp.isfinite(state.reward) & seen

@@ -17,6 +17,7 @@ from configs import TrainConfig
 from envs.limits import largest_batch
 from train import checkpoint, memory, metrics, run, sweep_figures, sweep_folder, table
 from train.agent import RobotEnv, hyperparameters, make_env
+from train.devices import choose
 from train.errors import Interrupted, UserError
 from train.evaluate import batch_keys, held_out_key, summarize, validation_key
 from train.grid import Grid
@@ -50,6 +51,7 @@ def sweep(grid: Grid, *, out: Path | None, halving: bool, devices: int, console:
       Stopped: the disk or the memory is full.
       Interrupted: SIGINT or SIGTERM arrived; a checkpoint has been written.
     """
+    choose(devices)  # before a folder is made
     created = sweep_folder.fresh(grid, out, halving=halving, versions=versions())
     return complete(created, devices=devices, console=console)
 
@@ -112,7 +114,7 @@ def make_plan(group: Group, env: RobotEnv, *, halving: bool, devices: int) -> Pl
     seeds = sum(member.setting == group[0].setting for member in group)
     unit = math.lcm(seeds, devices) if halving else devices
     state, work = memory.needed(env, config)
-    room = memory.free(jax.devices()[0]) * devices
+    room = memory.free(jax.devices()[:devices])
     limit = largest_batch(config.task)
 
     def needed(slots: int) -> int:
@@ -162,10 +164,10 @@ def learn(
     console.print("Compiling (up to a minute the first time, seconds afterwards) ...")
     config = group[0].config
     configs = [member.config for member in group]
-    programs = make_programs(env, configs, slots=plan.slots, devices=devices)
+    programs = make_programs(env, configs, slots=plan.slots, mesh=choose(devices))
     with checkpoint.open_manager(folder, keep=config.keep_checkpoints) as manager:
         population = begin(group, programs, manager, console)
-        save = checkpoint.Saver(manager, config, rows=[member.folder for member in group])
+        save = checkpoint.Saver(manager, config, folder, rows=[member.folder for member in group])
         rows = [metrics.last_row(member.folder, TIMING) for member in group]
         watch.continue_from(max(rows, key=lambda row: row.get("seconds", 0.0)))
         blocks = population.member.shape[0]

@@ -23,4 +23,4 @@ def test_the_estimate_is_near_what_the_compiler_says(num_envs):
 
 
 def test_some_memory_is_free():
-    assert 10**6 < memory.free(jax.devices()[0]) < 10**14
+    assert 10**6 < memory.free(jax.devices()[:1]) < 10**14

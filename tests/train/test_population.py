@@ -125,9 +125,10 @@ DEVICES = """
 import sys, jax, numpy as np
 sys.path.insert(0, sys.argv[1])
 import test_population as tests
+from train.devices import choose
 from train.population import make_programs
 found = [
-    tests.advanced(make_programs(tests.ENV, tests.CONFIGS[:4], slots=4, devices=devices), 3)[0]
+    tests.advanced(make_programs(tests.ENV, tests.CONFIGS[:4], slots=4, mesh=choose(devices)), 3)[0]
     for devices in (1, 4)
 ]
 leaves = jax.tree.leaves(found[1].states.params)

@@ -195,7 +195,7 @@ def test_the_ranking_is_by_mean_success_then_return():
 
 def plan(monkeypatch, members, *, free=10**9, seeds=1, halving=False, devices=1, state=10, work=30):
     monkeypatch.setattr(memory, "needed", lambda env, config: (state, work))
-    monkeypatch.setattr(memory, "free", lambda device: free)
+    monkeypatch.setattr(memory, "free", lambda devices: free)
     grid = lay_out([swept.BASE], {"clip": tuple(np.linspace(0.1, 0.3, members // seeds).tolist())},
                    seeds=seeds, samples=None)  # fmt: skip
     group = [sweep_folder.Run(Path(), *member) for member in grid.members]

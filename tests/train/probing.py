@@ -1,0 +1,33 @@
+"""`ndp` with a probe in place of every task, in processes of its own: python probing.py ..."""
+
+import sys
+
+from train import cli, runtime
+
+if __name__ == "__main__":
+    runtime.prepare()
+
+import probes
+
+from envs.camera import NoRenderer
+
+
+class Probe(probes.RewardFromBoth):
+    """As long as push."""
+
+    length = 150
+
+
+def main() -> int:
+    from train import loop
+
+    def no_film(*_, **__):
+        raise NoRenderer("a probe has no looks.")
+
+    loop.make_env = lambda config: Probe()
+    loop.render.plans = no_film
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
