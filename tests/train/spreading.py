@@ -46,7 +46,9 @@ def train(env, config, mesh, *, updates):
     if jax.config.jax_enable_x64:
         state = jax.jit(partial(place, mesh=mesh))(precise(state))
         shapes = jax.eval_shape(learner.update, state)[0]
-        state = jax.tree.map(lambda x, y: x.astype(y.dtype), state, shapes)
+        state = jax.tree.map(
+            lambda x, y: x if x.dtype == y.dtype else x.astype(y.dtype), state, shapes
+        )
     collect = jax.jit(learner.collect).lower(state).compile()
     _, batch = collect(state)
 
