@@ -271,7 +271,7 @@ def _writing(folder: Path) -> Iterator[None]:
         reason = "the disk is full" if full else _first_line(error)
         raise Stopped(
             f"A checkpoint of {folder} could not be written ({reason}); those before it are "
-            f"intact. {'Make room, then' if full else 'Then'} resume."
+            f"intact. {'Make room, then' if full else 'Then'} go on with --resume."
         ) from None
 
 
