@@ -97,9 +97,9 @@ def line(rows: Sequence[Row], names: Sequence[str]) -> Figure:
             np.array([by_value[value][measure + end] for value in values])
             for end in ("", "_low", "_high")
         )
-        axis.errorbar(
-            range(len(values)), mean, (mean - low, high - mean), marker="o", capsize=4, color="C0"
-        )
+        joined = "" if isinstance(values[0], str) else "-"
+        look = {"marker": "o", "linestyle": joined, "capsize": 4, "color": "C0"}
+        axis.errorbar(range(len(values)), mean, (mean - low, high - mean), **look)
         axis.set_xticks(range(len(values)), [shown(value) for value in values])
         axis.set(xlabel=words(name), ylabel="success rate", ylim=(-0.03, 1.03))
         axis.set_title(TITLES[measure], fontsize="medium")

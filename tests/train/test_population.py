@@ -12,8 +12,10 @@ import probes
 import pytest
 from probes import CONFIG
 
-from train.agent import hyperparameters
+from configs import PRESETS
+from train.agent import hyperparameters, make_env
 from train.evaluate import batch_keys, make_player
+from train.grid import replaced
 from train.population import make_programs, map_blocks
 from train.ppo import make_learner
 
@@ -71,6 +73,24 @@ def test_a_member_is_a_run_of_its_own(slots):
             )
         assert state.updates == expected.updates == 4
     assert metrics["kl"].shape == population.member.shape == (-(-6 // slots), slots)
+
+
+@pytest.mark.slow
+def test_a_member_of_push_is_a_run_of_its_own():
+    """Small updates, so that contact has not yet multiplied the difference in rounding."""
+    small = replaced(PRESETS["push"], {"num_envs": 16, "epochs": 2, "minibatches": 4})
+    configs = [replaced(small, {"seed": seed, "alpha": 5.0 + seed}) for seed in range(3)]
+    env = make_env(small)
+    population, _ = advanced(make_programs(env, configs, slots=3), 3)
+    learner = make_learner(env, configs[2])
+    state = jax.jit(learner.init)(jax.random.key(2), hyperparameters(configs[2]))
+    for _ in range(3):
+        state, _ = jax.jit(learner.update)(state)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5),
+        member(population, 2).params,
+        state.params,
+    )
 
 
 def test_an_evaluation_is_a_runs():
