@@ -197,8 +197,14 @@ def test_an_edited_number_is_noticed(state, folder):
 
 
 def test_a_full_disk_is_one_sentence_and_what_was_saved_stays(state, folder, monkeypatch):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class Full:
+        """What writes in the background, and fails there."""
+
+        def result(self, timeout=None):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def full(*_, **__):
+        return [Full()]
 
     stopped = pytest.raises(Stopped, match=r"the disk is full.* intact.*--resume")
     with stopped, checkpoint.open_manager(folder) as manager:
