@@ -23,7 +23,7 @@ from train.agent import hyperparameters, make_env
 from train.population import make_programs
 from train.ppo import make_learner
 
-REPEATS = 5
+REPEATS, SWEEP_REPEATS = 5, 3
 ENVIRONMENTS = 256
 EPISODES = 3
 PRIMITIVES = ((1024, 9, 6, 40), (100, 2, 30, 300))
@@ -92,6 +92,7 @@ def bench_sweeps(config: TrainConfig, members: Sequence[int], *, console: Consol
         programs = make_programs(env, configs, slots=count)
         compilation, update = update_seconds(programs.update, programs.init())
         share = update / count
+        console.print(f"Measured {count} members, {share:.3f} s each")
         table.add_row(
             f"{count}",
             f"{compilation:.0f} s",
@@ -113,13 +114,13 @@ def update_seconds(update: Callable[[Any], tuple[Any, Any]], state: Any) -> tupl
         state, _ = compiled(state)
         return state
 
-    return compilation, seconds(run)
+    return compilation, seconds(run, repeats=SWEEP_REPEATS)
 
 
-def seconds(run: Callable[[], object]) -> float:
+def seconds(run: Callable[[], object], *, repeats: int = REPEATS) -> float:
     """Median wall time of a call, after one that is not counted."""
     times = []
-    for _ in range(REPEATS + 1):
+    for _ in range(repeats + 1):
         began = time.perf_counter()
         jax.block_until_ready(run())
         times.append(time.perf_counter() - began)

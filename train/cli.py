@@ -60,7 +60,7 @@ def resume(command: Resume, console: Console) -> None:
 
 def sweep(command: Sweep | ResumeSweep, console: Console) -> None:
     """`ndp sweep`."""
-    from train import sweep, sweep_folder, table
+    from train import sweep, sweep_figures, sweep_folder, table
 
     if isinstance(command, Sweep):
         done = sweep.sweep(
@@ -75,9 +75,11 @@ def sweep(command: Sweep | ResumeSweep, console: Console) -> None:
         done = sweep.complete(found, devices=command.devices, console=console)
     console.print(table.summary(done))
     folder, best = done.folder, table.best(done)
+    many = len({member.setting for member in done.runs}) > sweep_figures.MOST_CURVES
+    some = f", the best {sweep_figures.MOST_CURVES} settings" if many else ""
     for line in (
         f"Table  {folder / 'table.csv'}",
-        f"Curves {folder / 'curves.png'}",
+        *([f"Curves {curves}{some}"] if (curves := folder / "curves.png").exists() else []),
         *([f"Figure {figure}"] if (figure := folder / "sweep.png").exists() else []),
         f"Next   ndp train --config {folder / 'best.json'}",
         f"       ndp render {best.folder}",

@@ -12,7 +12,7 @@ import tyro
 
 from configs import PRESETS, TrainConfig
 from train import sweep_folder
-from train.checks import check, check_devices, check_idle, flag, settings
+from train.checks import check, check_devices, check_idle, flag, idle, settings
 from train.errors import UserError
 from train.grid import Grid, Range, axis, lay_out, program, setting_name
 from train.run import Which, check_free, check_place, load_config, read_config, with_steps
@@ -216,16 +216,16 @@ def parse(arguments: Sequence[str]) -> Command:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         nearest = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.0)[0]
         raise UserError(f"There is no command '{arguments[0]}'; did you mean '{nearest}'?")
-    preset = None
-    if [*arguments[:1]] in (["train"], ["sweep"]):
-        arguments, preset = take_file(arguments)
-    if [*arguments[:1]] == ["sweep"]:
-        return parse_sweep(arguments, preset)
-    return parse_plain(arguments, preset)
+    if [*arguments[:1]] not in (["train"], ["sweep"]):
+        return parse_plain(arguments)
+    words, file = take_file(arguments)
+    preset = read_config(file) if file else None
+    command = (parse_sweep if words[0] == "sweep" else parse_plain)(words, preset)
+    return dataclasses.replace(cast(Train | Sweep, command), file=file)
 
 
-def take_file(arguments: Sequence[str]) -> tuple[list[str], TrainConfig | None]:
-    """A command line without --config FILE but with the task of the file, and its settings."""
+def take_file(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
+    """A command line without --config FILE but with the task of the file, and the file."""
     words, given = [], None
     for before, word in zip(["", *arguments], arguments, strict=False):
         if before == "--config":
@@ -242,7 +242,7 @@ def take_file(arguments: Sequence[str]) -> tuple[list[str], TrainConfig | None]:
     named = next((word for word in words if word in PRESETS), config.task)
     if named != config.task:
         raise UserError(f"{given} is of the task {config.task}; leave out '{named}'.")
-    return [words[0], config.task, *(word for word in words[1:] if word != named)], config
+    return words if named in words else [words[0], named, *words[1:]], Path(given)
 
 
 def parse_plain(arguments: Sequence[str], preset: TrainConfig | None = None) -> Command:
@@ -284,6 +284,8 @@ def parse_sweep(arguments: Sequence[str], preset: TrainConfig | None) -> Sweep:
         if preset and task != preset.task:
             raise UserError(f"--config is of the task {preset.task}; leave out --over.task.")
     place = next((i for i, word in enumerate(words) if word in PRESETS), len(words))
+    if tasks and words[place : place + 1] and words[place] not in tasks:
+        raise UserError(f"{words[place]} is not among --over.task; leave it out.")
     commands = [
         cast(Sweep, parse_plain([*words[:place], task, *words[place + 1 :]], preset))
         for task in tasks or words[place : place + 1]
@@ -363,12 +365,10 @@ def check_command(command: Command) -> None:
                 load_config(folder)
             check_file(command.out, IMAGES)
         case Bench():
-            for option, values in (
-                ("--num-envs", (command.num_envs or 1,)),
-                ("--members", command.members),
-            ):
-                for value in values:
-                    count(option, value)
+            if command.num_envs is not None:
+                count("--num-envs", command.num_envs)
+            for members in command.members:
+                count("--members", members)
             for task in command.tasks:
                 known_task(task)
                 if command.members:
@@ -380,8 +380,7 @@ def check_train(command: Train) -> None:
     config = command.config
     known_task(config.task)
     check(config)
-    preset = settings(PRESETS[config.task])
-    check_idle(config, [name for name in preset if settings(config)[name] != preset[name]])
+    check_idle(config, chosen(config, command.file))
     if command.out:
         check_free(command.out)
     check_wandb(command.wandb)
@@ -416,12 +415,21 @@ def check_hardware(hardware: Hardware, config: TrainConfig) -> None:
         )
 
 
+def chosen(config: TrainConfig, file: Path | None) -> list[str]:
+    """Settings that are not what the task's preset or the file says."""
+    preset = settings(read_config(file) if file else PRESETS[config.task])
+    return [name for name in preset if settings(config)[name] != preset[name]]
+
+
 def check_sweep(command: Sweep) -> None:
-    """Refuses a sweep that cannot start."""
+    """Refuses a sweep that cannot start, or that would ignore what it was told."""
     count("--devices", command.devices)
     if command.out:
         check_free(command.out)
     grid = cast(Grid, command.grid)
+    useless = set.intersection(*(idle(member.config) for member in grid.members))
+    first = grid.members[0].config
+    check_idle(first, useless.intersection(chosen(first, command.file)))
     programs = {member.setting: program(member.config) for member in grid.members}
     if command.halving and max(Counter(programs.values()).values()) < 2:
         raise UserError(

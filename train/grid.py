@@ -47,7 +47,8 @@ class Range:
         """One of them."""
         low, high = (math.log(end) if self.log else end for end in (self.low, self.high))
         value = source.uniform(low, high)
-        return float(f"{math.exp(value) if self.log else value:.4g}")
+        short = float(f"{math.exp(value) if self.log else value:.6g}")
+        return min(max(short, self.low), self.high)
 
 
 Axis = tuple[Any, ...] | Range
@@ -64,8 +65,9 @@ def setting_name(word: str) -> str:
     name = SHORT.get(name, name)
     kinds = types()
     if name not in kinds:
-        nearest = difflib.get_close_matches(name, (*kinds, *SHORT), n=1, cutoff=0.0)[0]
-        within = [kind for kind in kinds if name in kind]
+        swept = [kind for kind in kinds if kind not in FIXED]
+        nearest = difflib.get_close_matches(name, (*swept, *SHORT), n=1, cutoff=0.0)[0]
+        within = [kind for kind in swept if name in kind]
         raise UserError(
             f"There is no setting '{word}' to sweep; did you mean "
             f"'--over.{SHORT.get(nearest, within[0] if within else nearest)}'?"
@@ -174,12 +176,17 @@ def lay_out(
         if count is not None and not 1 <= count <= MOST_MEMBERS:
             raise UserError(f"{option} is {count}; it must lie between 1 and {MOST_MEMBERS}.")
     every = over | dict(axes)
-    combinations = grid(every) if samples is None else draws(every, samples, bases[0].seed)
-    if len(combinations) * seeds > MOST_MEMBERS:
+    count = samples or math.prod(len(v) for v in every.values() if not isinstance(v, Range))
+    if count * seeds > MOST_MEMBERS:
         raise UserError(
-            f"{len(combinations)} combinations with {seeds} seeds are more than {MOST_MEMBERS} "
-            "runs; name fewer values."
+            f"{count} combinations with {seeds} seeds are more than {MOST_MEMBERS} runs; ask for "
+            "fewer."
         )
+    if bases[0].seed + seeds > 2**32:
+        raise UserError(
+            f"--seeds {seeds} from --seed {bases[0].seed} on go beyond {2**32 - 1}; lower --seed."
+        )
+    combinations = grid(every) if samples is None else draws(every, samples, bases[0].seed)
     by_task = {base.task: base for base in bases}
     members = []
     for number, swept in enumerate(combinations):
@@ -202,13 +209,26 @@ def grid(axes: Mapping[str, Axis]) -> list[dict[str, Any]]:
 
 
 def draws(axes: Mapping[str, Axis], samples: int, seed: int) -> list[dict[str, Any]]:
-    """Random combinations, always the same for a seed."""
+    """Random combinations, no two the same, and always the same for a seed.
+
+    Raises:
+      UserError: there are not so many.
+    """
     source = random.Random(seed)
 
     def draw(values: Axis) -> Any:
         return values.draw(source) if isinstance(values, Range) else source.choice(values)
 
-    return [{name: draw(values) for name, values in axes.items()} for _ in range(samples)]
+    found: dict[tuple, dict[str, Any]] = {}
+    for _ in range(100 * samples):
+        drawn = {name: draw(values) for name, values in axes.items()}
+        found.setdefault(tuple(drawn.values()), drawn)
+        if len(found) == samples:
+            return list(found.values())
+    raise UserError(
+        f"--samples is {samples}, but no more than {len(found)} different combinations were found; "
+        "ask for fewer, or name ranges or more values."
+    )
 
 
 def replaced(config: Any, changes: Mapping[str, Any]) -> Any:
@@ -226,11 +246,6 @@ def replaced(config: Any, changes: Mapping[str, Any]) -> Any:
 def program(config: TrainConfig) -> TrainConfig:
     """What decides the compiled program of a configuration: equal for all that can share one."""
     return replaced(config, dict.fromkeys((*TRACED, "seed"), 0))
-
-
-def label(changes: Mapping[str, Any]) -> str:
-    """Settings for a folder's name or a line: alpha5-learning_rate0.001."""
-    return "-".join(f"{name}{shown(value)}" for name, value in changes.items())
 
 
 def shown(value: Any) -> str:

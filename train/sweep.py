@@ -1,6 +1,8 @@
 """A sweep: many runs that one program trains together, each with a run folder of its own."""
 
+import json
 import math
+import resource
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,17 +19,21 @@ from configs import TrainConfig
 from envs.limits import largest_batch
 from train import checkpoint, memory, metrics, run, sweep_figures, sweep_folder, table
 from train.agent import RobotEnv, hyperparameters, make_env
+from train.checks import divisors
 from train.devices import choose
 from train.errors import Interrupted, UserError
 from train.evaluate import batch_keys, held_out_key, summarize, validation_key
 from train.grid import Grid
-from train.loop import compare_versions, evaluation_due, explained, interruption
-from train.metrics import EVALUATIONS, METRICS, TIMING
+from train.loop import add_rows, compare_versions, evaluation_due, explained, interruption
+from train.metrics import EVALUATIONS, TIMING
 from train.population import Population, Programs, make_programs
 from train.progress import progress
 from train.runtime import versions
 from train.stopwatch import Stopwatch
 from train.sweep_folder import Run, Sweep
+
+OTHER_FILES = 256
+"""Open at once, beside one for each member."""
 
 HALVINGS = 3
 """At most: after an eighth, a quarter and a half of the updates."""
@@ -66,18 +72,24 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
     again = f"ndp sweep --resume {found.folder}"
     needs = f"{len(found.runs)} members with {found.runs[0].config.num_envs} environments each"
     with explained(found.folder, needs=needs, again=again), run.held(found.folder):
-        for number, group in enumerate(found.groups):
-            if all((member.folder / "evaluation.json").exists() for member in group):
-                continue
-            env = make_env(group[0].config)
-            plan = make_plan(group, env, halving=found.halving, devices=devices)
+        allow_files(max(map(len, found.groups)))
+        unfinished = [
+            (number, group, found.folder / "groups" / str(number))
+            for number, group in enumerate(found.groups)
+            if not all((member.folder / "evaluation.json").exists() for member in group)
+        ]
+        plans = {}
+        for number, group, home in unfinished:
+            plans[number] = plan = settle(group, home, halving=found.halving, devices=devices)
             console.print(
                 f"Group {number + 1} of {len(found.groups)}: {plan.sentence}", soft_wrap=True
             )
-            home = found.folder / "groups" / str(number)
-            home.mkdir(parents=True, exist_ok=True)
+        for number, group, home in unfinished:
+            if len(unfinished) > 1:
+                console.print(f"Group {number + 1}")
+            env = make_env(group[0].config)
             with interruption() as signals:
-                learn(group, plan, env, home, console, signals, devices=devices)
+                learn(group, plans[number], env, home, console, signals, devices=devices)
             if signals:
                 raise Interrupted(
                     f"Stopped; checkpoint saved. To continue: {again}", signal=signals[0]
@@ -86,6 +98,23 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
         sweep_figures.draw(found)
         shutil.rmtree(found.folder / "groups", ignore_errors=True)
     return found
+
+
+def allow_files(members: int) -> None:
+    """Raises the limit of open files to what the members' TensorBoard events need.
+
+    Raises:
+      UserError: the system does not allow it.
+    """
+    needed = members + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UserError(
+            f"{members} members need {needed} open files and the system allows {hard} (ulimit -n); "
+            "name fewer values."
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 class Plan(NamedTuple):
@@ -100,6 +129,27 @@ class Plan(NamedTuple):
     slots: int
     rungs: tuple[int, ...]
     sentence: str
+
+
+def settle(group: Group, folder: Path, *, halving: bool, devices: int) -> Plan:
+    """The plan of a group: made once, and kept in its folder for those who continue.
+
+    Raises:
+      UserError: memory does not suffice, or the plan does not suit so many devices.
+    """
+    path = folder / "plan.json"
+    if path.exists():
+        slots, rungs, sentence = json.loads(path.read_text())
+        if slots % devices:
+            raise UserError(
+                f"--devices {devices} cannot share evenly the {slots} members that this sweep "
+                f"trains at once; use one of {divisors(slots, up_to=slots)}."
+            )
+        return Plan(slots, tuple(rungs), sentence)
+    plan = make_plan(group, make_env(group[0].config), halving=halving, devices=devices)
+    folder.mkdir(parents=True, exist_ok=True)
+    run.write_json(path, plan)
+    return plan
 
 
 def make_plan(group: Group, env: RobotEnv, *, halving: bool, devices: int) -> Plan:
@@ -170,11 +220,8 @@ def learn(
         save = checkpoint.Saver(manager, config, folder, rows=[member.folder for member in group])
         rows = [metrics.last_row(member.folder, TIMING) for member in group]
         watch.continue_from(max(rows, key=lambda row: row.get("seconds", 0.0)))
-        blocks = population.member.shape[0]
-        with (
-            ExitStack() as logs,
-            progress(console, total=work(plan, config, blocks)[-1]) as report,
-        ):
+        effort = work(plan, config, population.member.shape[0])
+        with ExitStack() as logs, progress(console, total=effort[-1]) as report:
             write = [logs.enter_context(metrics.open_log(member.folder)) for member in group]
             done = manager.latest_step() or 0
             fresh = manager.latest_step() is None
@@ -191,27 +238,21 @@ def learn(
                 numbers = jax.device_get(numbers)
                 done += config.steps_per_update
                 updates = done // config.steps_per_update
-                told = {}
-                for member, seat in seats.items():
-                    told[member] = {name: values[seat].item() for name, values in numbers.items()}
-                    write[member](METRICS, done, told[member])
                 due = evaluation_due(config, done) or updates in plan.rungs
                 if due:
                     evaluations = validate(group, programs, population, watch)
-                    for member, evaluation in evaluations.items():
-                        write[member](EVALUATIONS, done, evaluation)
-                for member in seats:
-                    write[member](TIMING, done, watch.row())
+                told = {}
+                for member, seat in seats.items():
+                    told[member] = {name: values[seat].item() for name, values in numbers.items()}
+                    evaluation = evaluations[member] if due else None
+                    add_rows(write[member], done, told[member], evaluation, watch.row())
                 if updates in plan.rungs:
                     order = ranking(group, population, evaluations)
                     active = -(-int(population.active) // 2)
                     population = programs.keep(population, order, active)
                 with watch.spending("saving"):
                     save(population, steps=done)
-                report(
-                    steps=work(plan, config, blocks)[updates],
-                    learning=learning(told, evaluations),
-                )
+                report(steps=effort[updates], learning=learning(told, evaluations))
         save(population, steps=done, at_once=True)
     if not signals:
         finish(group, programs, population, console)
@@ -236,9 +277,11 @@ def begin(
     updates = np.asarray(population.states.updates)
     for seat, member in seats_of(population):
         if member < len(group):
-            state = jax.tree.map(lambda leaf, seat=seat: leaf[seat], population.states)
             expected = hyperparameters(group[member].config)
-            if any(jax.tree.leaves(jax.tree.map(lambda a, b: a != b, state.hyper, expected))):
+            differs = jax.tree.map(
+                lambda a, b, s=seat: a[s] != b, population.states.hyper, expected
+            )
+            if any(jax.tree.leaves(differs)):
                 raise UserError(
                     f"{group[member].folder} has other settings than the checkpoint {steps} in "
                     f"{manager.directory} was made with; put its config.json back."

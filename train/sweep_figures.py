@@ -1,15 +1,15 @@
 """What a sweep came to, drawn: success and area over the swept settings."""
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 
-from train import plots
+from train import metrics, plots
 from train.grid import shown
-from train.sweep_folder import Sweep
+from train.sweep_folder import Run, Sweep
 from train.table import Row, interval, read
 
 matplotlib.use("Agg")
@@ -27,8 +27,8 @@ MOST_CURVES = 12
 """Settings that one figure of learning curves can tell apart."""
 
 
-def draw(sweep: Sweep) -> list[Path]:
-    """Writes curves.png and, if a setting was swept, sweep.png; returns what it wrote.
+def draw(sweep: Sweep) -> None:
+    """Writes curves.png and, if a setting was swept, sweep.png.
 
     curves.png has the learning curves of all members or, of many settings, of the best. sweep.png
     is a line over one swept setting, heat maps over two, and parallel coordinates over more or
@@ -36,22 +36,29 @@ def draw(sweep: Sweep) -> list[Path]:
     """
     rows = read(sweep)["settings"]
     drawn = [row["setting"] for row in rows[:MOST_CURVES]]
-    curves = sweep.folder / "curves.png"
-    plots.learning_curves([run.folder for run in sweep.runs if run.setting in drawn], curves)
+    curves = [run.folder for run in sweep.runs if run.setting in drawn and has_curve(run)]
+    if curves:
+        plots.learning_curves(curves, sweep.folder / "curves.png")
     names = [name for name in sweep.over if len({key(row[name]) for row in rows}) > 1]
     if not names:
-        return [curves]
-    path = sweep.folder / "sweep.png"
-    complete = len(rows) == np.prod([len(values_of(rows, name)) for name in names])
+        return
+    combinations = {tuple(key(row[name]) for name in names) for row in rows}
+    complete = (
+        len(rows) == len(combinations) == math.prod(len(values_of(rows, name)) for name in names)
+    )
     kind = {1: line, 2: heat_map}.get(len(names), parallel) if complete else parallel
     figure = kind(rows, names)
     task = sweep.runs[0].config.task if "task" not in sweep.over else ""
     seeds = rows[0]["seeds"]
     over = f"{seeds} seeds each, 95 % bootstrap intervals" if seeds > 1 else "one seed each"
     figure.suptitle(", ".join(filter(None, (task, f"{len(rows)} settings", over))))
-    figure.savefig(path, dpi=150)
+    figure.savefig(sweep.folder / "sweep.png", dpi=150)
     plt.close(figure)
-    return [curves, path]
+
+
+def has_curve(run: Run) -> bool:
+    """Whether an episode has ended: a loser may have been stopped before that."""
+    return bool(np.any(np.isfinite(metrics.read(run.folder)["success"])))
 
 
 def key(value: Any) -> Any:

@@ -11,6 +11,8 @@ from train.errors import UserError
 from train.grid import Grid, program, shown
 
 SWEEP = "sweep.json"
+LONGEST_NAME = 160
+"""Of a member's folder without its seed, so that every file system takes it."""
 
 
 class Run(NamedTuple):
@@ -64,8 +66,8 @@ def fresh(grid: Grid, out: Path | None, *, halving: bool, versions: dict[str, st
     names = {}
     for number, (setting, config) in enumerate(grid.members):
         every = settings(config)
-        words = [f"{name}{shown(every[name])}" for name in (*grid.over, "seed")]
-        name = "-".join((f"{number:0{width}d}", *words))
+        words = [f"{name}{shown(every[name])}" for name in grid.over]
+        name = "-".join((f"{number:0{width}d}", *words))[:LONGEST_NAME] + f"-seed{config.seed}"
         (folder / "members" / name).mkdir(parents=True)
         run.save_config(folder / "members" / name, config, versions)
         names[name] = setting
@@ -91,6 +93,8 @@ def load(folder: Path) -> Sweep:
         content = json.loads(path.read_text())
         members = {str(name): int(setting) for name, setting in content["settings"].items()}
         over, halving = tuple(map(str, content["over"])), bool(content["halving"])
+        if not members:
+            raise ValueError("it has no members")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read as a sweep ({error}).") from None
     runs = []

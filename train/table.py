@@ -65,6 +65,7 @@ def member_row(sweep: Sweep, member: Run) -> Row:
         "seed": member.config.seed,
         "steps": int(rows["steps"][-1]),
         **{name: evaluation[name] for name in ("success", "success_low", "success_high")},
+        "episodes": evaluation["episodes"],
         **{name: evaluation[name] for name in ("returns", "distance")},
         "best_success": max(evaluations["success"]) if evaluations else None,
         "best_steps": best,
@@ -76,11 +77,13 @@ def member_row(sweep: Sweep, member: Run) -> Row:
 def setting_rows(sweep: Sweep, members: Sequence[Row]) -> list[Row]:
     """Each setting's means over its seeds with 95 % bootstrap intervals, the best first.
 
-    The best went furthest and has the highest success, to two decimals, then the largest area.
+    The best was not stopped early, or latest, and has the highest success, to two decimals, then
+    the largest area.
     """
     found: dict[int, list[Row]] = {}
     for row in members:
         found.setdefault(row["setting"], []).append(row)
+    planned = {run.setting: run.config.updates * run.config.steps_per_update for run in sweep.runs}
     rows = []
     for setting, seeds in found.items():
         row = {"setting": setting, **{name: seeds[0][name] for name in sweep.over}}
@@ -94,7 +97,8 @@ def setting_rows(sweep: Sweep, members: Sequence[Row]) -> list[Row]:
         rows.append(row)
 
     def merit(row: Row) -> tuple:
-        return row["steps"], round(row["success"], 2), row["area"] or 0.0, -row["setting"]
+        share = row["steps"] / planned[row["setting"]]
+        return share, round(row["success"], 2), row["area"] or 0.0, -row["setting"]
 
     return sorted(rows, key=merit, reverse=True)
 

@@ -17,7 +17,7 @@ from configs import PRESETS
 from train import controllers, loop, metrics, render, run, tasks
 from train.checks import flag, settings
 from train.cli import main
-from train.commands import parse
+from train.commands import check_command, parse
 from train.errors import Interrupted, Stopped, UserError
 from train.grid import replaced
 
@@ -53,6 +53,15 @@ def test_a_file_of_settings_takes_the_place_of_the_preset(tmp_path):
     )
     members = parse(["sweep", "--config", file, "--seeds", "2"]).grid.members
     assert [member.config for member in members] == [config, replaced(config, {"seed": 4})]
+
+
+def test_a_file_may_hold_what_its_policy_does_not_need(tmp_path, monkeypatch):
+    """As the best of a sweep over policies does."""
+    monkeypatch.chdir(tmp_path)
+    run.save_config(tmp_path, replaced(PRESETS["push"], {"policy": "ppo", "alpha": 7.0}), {})
+    check_command(parse(["train", "--config", "config.json"]))
+    with pytest.raises(UserError, match="--alpha means nothing to --policy ppo"):
+        check_command(parse(["train", "--config", "config.json", "--alpha", "8"]))
 
 
 def test_a_sweep_understands_its_values():
@@ -111,6 +120,8 @@ def test_a_sweep_understands_its_values():
         (["sweep", "push", "--over.task", "push", "pusk"], "There is no task 'pusk'; did you"),
         (["sweep", "push", "--over.policy", "ndp", "ppo", "--halving"], "--halving compares"),
         (["sweep", "push", "--seeds", "2", "--devices", "0"], "--devices is 0"),
+        (["sweep", "push", "--policy", "ppo", "--alpha", "20", "--seeds", "2"], "--alpha means"),
+        (["sweep", "push", "--over.task", "throw", "soccer"], "push is not among --over.task"),
         (["sweep", "--resume", "nowhere"], "There is no sweep folder nowhere."),
         (["sweep", "--resume", "nowhere", "--seeds", "2"], "--seeds cannot be given with --resume"),
         (["train", "--config", "nowhere"], "There is no file nowhere."),

@@ -56,6 +56,14 @@ def test_draws_lie_in_their_ranges_and_follow_the_seed():
     assert {draw["alpha"] for draw in drawn} == {5.0, 15.0}
 
 
+def test_no_two_draws_are_the_same():
+    axes = {"clip": (0.1, 0.2, 0.3), "alpha": (5.0, 15.0)}
+    drawn = grid.draws(axes, 6, 0)
+    assert sorted(map(str, drawn)) == sorted(map(str, grid.grid(axes)))
+    narrow = grid.draws({"gamma": Range(0.99, 0.99999, False)}, 500, 0)
+    assert max(draw["gamma"] for draw in narrow) < 1
+
+
 def test_members_of_one_program_differ_in_traced_numbers_only():
     same = [{"learning_rate": 3e-4}, {"alpha": 25.0, "gamma": 0.9}, {"seed": 3}]
     other = [{"chunk": 10}, {"num_envs": 32}, {"policy": "ppo"}, {"hidden": (8,)}, {"steps": 10**6}]
@@ -114,6 +122,14 @@ def test_names_are_the_settings_or_short(word, name):
         (
             lambda: lay_out([PUSH], {"clip": Range(0.1, 0.3, False)}, seeds=1, samples=None),
             "--over.clip is a range; say with --samples",
+        ),
+        (
+            lambda: lay_out([PUSH], {"clip": (0.1, 0.2)}, seeds=1, samples=3),
+            "--samples is 3, but no more than 2 different combinations",
+        ),
+        (
+            lambda: lay_out([replaced(PUSH, {"seed": 2**32 - 1})], {}, seeds=2, samples=None),
+            "--seeds 2 from --seed 4294967295 on go beyond 4294967295",
         ),
         (
             lambda: lay_out([PUSH], {"clip": (0.1, 0.2)}, seeds=4000, samples=None),

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from train import checkpoint, loop, memory, metrics, run, sweep, sweep_folder, table
 from train.agent import hyperparameters
+from train.checks import settings
 from train.errors import Interrupted, UserError
 from train.evaluate import held_out_key, make_player, summarize
 from train.grid import lay_out, replaced
@@ -132,6 +133,59 @@ def test_an_interrupted_sweep_ends_with_the_same_tables(whole, monkeypatch, tmp_
     for mine, expected in zip(done.runs, whole.runs, strict=True):
         for file in ("metrics.csv", "evaluations.csv", "evaluation.json"):
             assert (mine.folder / file).read_bytes() == (expected.folder / file).read_bytes()
+
+
+def test_what_a_sweep_trains_at_once_does_not_change_when_memory_does(whole, monkeypatch, tmp_path):
+    folder = tmp_path / "whole"
+    interrupted(monkeypatch, folder, updates=3)
+    assert json.loads((folder / "groups" / "1" / "plan.json").read_text())[0] == 4
+    with pytest.raises(UserError, match=r"--devices 3 cannot share evenly the 4 .* 1, 2, 4\."):
+        sweep.complete(sweep_folder.load(folder), devices=3, console=Console(quiet=True))
+    monkeypatch.setattr(memory, "free", lambda devices: 1)
+    swept.run(folder)
+    assert (folder / "table.csv").read_bytes() == (whole.folder / "table.csv").read_bytes()
+
+
+def test_all_groups_must_fit_before_one_is_trained(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "needed", lambda env, config: (10**15, config.steps_per_query))
+    with pytest.raises(UserError, match="Memory does not suffice for 4 members"):
+        swept.run(tmp_path / "sweep")
+    assert not list(tmp_path.glob("sweep/members/*/*.csv"))
+
+
+def test_more_members_than_files_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(sweep.resource, "getrlimit", lambda which: (100, 200))
+    with pytest.raises(UserError, match=r"4 members need 260 open files and the system allows 200"):
+        swept.run(tmp_path / "sweep")
+
+
+def test_long_names_are_cut(tmp_path):
+    names = ("learning_rate", "clip", "gamma", "gae_lambda", "entropy_coefficient", "max_kl")
+    names += ("value_coefficient", "max_grad_norm", "initial_log_std", "num_envs", "reward_delay")
+    every = settings(swept.BASE)
+    axes = {name: (every[name],) for name in names}
+    grid = lay_out([swept.BASE], axes, seeds=2, samples=None)
+    made = sweep_folder.fresh(grid, tmp_path / "sweep", halving=False, versions={})
+    assert [member.config for member in made.runs] == [member.config for member in grid.members]
+    assert all(len(member.folder.name) < 200 for member in made.runs)
+    assert made.runs[1].folder.name.endswith("-seed1")
+
+
+def test_a_setting_is_best_by_its_own_length(whole):
+    """Whoever finished is compared by success, however many steps that were."""
+    rows = table.read(whole)["members"]
+    shorter = [
+        member._replace(config=replaced(member.config, {"steps": 200}))
+        if member.setting == 2
+        else member
+        for member in whole.runs
+    ]
+    changed = [
+        row | ({"steps": 200, "success": 0.9} if row["setting"] == 2 else {"success": 0.1})
+        for row in rows
+    ]
+    found = table.setting_rows(whole._replace(runs=tuple(shorter)), changed)
+    assert found[0]["setting"] == 2
 
 
 def test_changed_members_are_not_continued(monkeypatch, tmp_path):

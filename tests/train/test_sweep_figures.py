@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from configs import PRESETS
 from train import plots, sweep_figures
+from train.sweep_folder import Run, Sweep
 
 
 def row(setting, success, *, area=0.5, **swept):
@@ -57,6 +59,25 @@ def test_parallel_coordinates_have_a_line_for_every_setting():
     assert len(heights) == 6
     np.testing.assert_allclose(sorted(heights), [(x, x) for x in np.linspace(0, 1, 6)])
     assert "8x32" in texts(axis)
+
+
+def test_draws_are_no_grid_even_if_there_are_as_many(tmp_path, monkeypatch):
+    class Nothing:
+        config, setting, folder = PRESETS["push"], -1, tmp_path
+
+    sweep = Sweep(tmp_path, ("clip", "alpha"), False, (Nothing,))
+    drawn = [(0.1, 5.0), (0.1, 5.0), (0.2, 5.0), (0.2, 15.0)]
+    rows = [row(n, 0.5, clip=clip, alpha=alpha) for n, (clip, alpha) in enumerate(drawn)]
+    monkeypatch.setattr(sweep_figures, "read", lambda sweep: {"settings": rows})
+    sweep_figures.draw(sweep)
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.png"]
+
+
+def test_a_loser_that_never_ended_an_episode_has_no_curve(tmp_path):
+    run = Run(tmp_path, 0, PRESETS["push"])
+    for success, ended in (("nan", False), ("0.0", True)):
+        (tmp_path / "metrics.csv").write_text(f"steps,success\n40,nan\n80,{success}\n")
+        assert sweep_figures.has_curve(run) == ended
 
 
 def test_orders_of_magnitude_are_even_steps():
