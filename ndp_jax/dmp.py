@@ -221,7 +221,7 @@ def resample(
     if not isinstance(times, Tracer):
         _check_increasing(np.asarray(times))
     elapsed = jnp.asarray(times - times[..., :1], positions.dtype)
-    return _interpolate(positions, elapsed, int(n_steps))
+    return _interpolate(positions, jnp.broadcast_to(elapsed, shape[:-1]), int(n_steps))
 
 
 def fit(
@@ -423,12 +423,15 @@ def _ridge(regularization: float) -> float:
 
 @functools.partial(jax.jit, static_argnames="n_steps")
 def _interpolate(positions: Array, times: Array, n_steps: int) -> Array:
-    """`resample`, of times from 0, (S,) or (..., S)."""
-    evenly = times[..., -1:] * jnp.arange(n_steps + 1, dtype=times.dtype) / n_steps
-    interpolate = jnp.vectorize(jnp.interp, signature="(m),(s),(s)->(m)")
+    """`resample`, of times from 0, (..., S)."""
+
+    def interpolate(times: Array, column: Array) -> Array:
+        evenly = times[-1] * jnp.arange(n_steps + 1, dtype=times.dtype) / n_steps
+        return jnp.interp(evenly, times, column)
+
     columns = jnp.swapaxes(positions, -1, -2)
-    resampled = interpolate(evenly[..., None, :], times[..., None, :], columns)
-    return jnp.swapaxes(resampled, -1, -2)
+    of_columns = jnp.vectorize(interpolate, signature="(s),(s)->(m)")
+    return jnp.swapaxes(of_columns(times[..., None, :], columns), -1, -2)
 
 
 @functools.partial(jax.jit, static_argnames=("dmp", "rcond", "regularization"))
