@@ -27,7 +27,7 @@ from ndp_jax.dmp import DMP
 from ndp_jax.normalize import RunningStats, normalize
 from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
 
-FORMAT = 2
+FORMAT = 3
 """Of the files written; whoever changes a part's fields raises it."""
 
 PARTS = {part.__name__: part for part in (Policy, PrimitiveHead, DirectHead, DMP)}

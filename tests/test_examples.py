@@ -115,3 +115,25 @@ def test_another_tasks_policy_is_refused(files):
     example = runpy.run_path(str(EXAMPLES / "c_mujoco_policy.py"))
     with pytest.raises(SystemExit, match="was trained on soccer, and this is push"):
         example["play"](files / "soccer", episodes=1)
+
+
+def test_a_drawn_curve_is_fitted_and_moved():
+    """Reproduced by both forcing terms, and led to other goals but for the scaled closed one."""
+    example = runpy.run_path(str(EXAMPLES / "fit_curve.py"))
+    ends = {}
+    for forcing, dmp in example["DMPS"].items():
+        for curve, goals in example["GOALS"].items():
+            demonstration, reproduction, moved = example["follow"](dmp, curve)
+            assert np.max(np.abs(reproduction - demonstration)) < 0.05
+            ends[curve, forcing] = np.max(np.abs(moved[:, -1] - goals))
+    assert ends.pop(("back to its start", "scaled")) > 1
+    assert max(ends.values()) < 0.02
+
+
+def test_the_picture_is_where_it_was_asked_for(tmp_path):
+    script = EXAMPLES / "fit_curve.py"
+    command = [sys.executable, script, "--out", tmp_path / "here.png"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'here.png'}\n"
+    assert (tmp_path / "here.png").stat().st_size > 10_000

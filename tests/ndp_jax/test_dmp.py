@@ -1,7 +1,9 @@
 import dataclasses
 import json
+import re
 from pathlib import Path
 
+import flax.linen as nn
 import hypothesis
 import jax
 import jax.numpy as jnp
@@ -9,11 +11,12 @@ import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from jax.flatten_util import ravel_pytree
 from jax.test_util import check_grads
 from jax.typing import DTypeLike
 
-from ndp_jax import DMP, fit, rollout
-from ndp_jax.dmp import ALPHA_RANGE, KERNELS
+from ndp_jax import DMP, fit, fit_shared, resample, rollout
+from ndp_jax.dmp import ALPHA_RANGE, FORCINGS, KERNELS
 
 REFERENCE = np.load(Path(__file__).parents[1] / "data" / "dmp.npz")
 CASES = json.loads(str(REFERENCE["meta"]))["cases"]
@@ -288,6 +291,68 @@ def test_learned_alpha_is_clamped(x64):
     assert np.all(gradient(jnp.array([1.0, 20.0])) != 0)
 
 
+# Unscaled forcing
+
+
+@pytest.mark.parametrize(
+    ("method", "alpha"), [("scan", None), ("matrix", None), ("matrix", 9.0), ("scan", [9.0, 12.0])]
+)
+def test_unscaled_forcing_leaves_out_one_factor(x64, method, alpha):
+    scaled, unscaled = (DMP(forcing=forcing) for forcing in FORCINGS)
+    goal, weights, y0, dy0 = draw(scaled, (2,), 3, dtype=np.float64)
+    options = {"method": method, "alpha": None if alpha is None else jnp.array(alpha)}
+    expected = rollout(scaled, goal, weights, y0, dy0, **options)
+    weights = weights * (goal - y0)[..., None]
+    assert_close(rollout(unscaled, goal, weights, y0, dy0, **options), expected, 1e-11)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("alpha", [None, 6.0])
+def test_matrix_equals_scan_for_unscaled_forcing(x64, kernel, alpha):
+    """Also where the goal is the start."""
+    dmp = DMP(n_basis=9, n_steps=70, tau=0.4, alpha_x=2.0, kernel=kernel, forcing="unscaled")
+    goal, weights, y0, dy0 = draw(dmp, (3,), 2, dtype=np.float64)
+    y0 = y0.at[0].set(goal[0])
+    scan, matrix = (
+        rollout(dmp, goal, weights, y0, dy0, alpha=alpha, method=method)
+        for method in ("scan", "matrix")
+    )
+    assert_close(matrix, scan, 1e-11)
+    assert jnp.min(jnp.ptp(scan.position[0], axis=0)) > 0.01
+
+
+@pytest.mark.parametrize("method", ["scan", "matrix"])
+@pytest.mark.parametrize("forcing", FORCINGS)
+def test_gradient_of_random_networks_equals_finite_differences(x64, forcing, method):
+    dmp = DMP(n_basis=3, n_steps=10, forcing=forcing)
+    dims, batch = 2, 4
+    network = nn.Sequential(
+        [
+            nn.Dense(5, param_dtype=jnp.float64),
+            nn.tanh,
+            nn.Dense(dims * (1 + dmp.n_basis), param_dtype=jnp.float64),
+        ]
+    )
+    inputs, y0, dy0 = jax.random.normal(jax.random.key(0), (3, batch, dims))
+
+    def loss(parameters):
+        """Of all that a rollout says, so that no part of it can cancel."""
+        outputs = network.apply(unravel(parameters), inputs)
+        goal, weights = outputs[:, :dims], 30 * outputs[:, dims:].reshape(batch, dims, -1)
+        trajectory = rollout(dmp, goal, weights, y0, dy0, method=method)
+        return sum(jnp.mean((x - i) ** 2) for i, x in enumerate(trajectory))
+
+    _, unravel = ravel_pytree(network.init(jax.random.key(0), inputs))
+    step = 1e-5
+    gradient = jax.jit(jax.grad(loss))
+    losses = jax.jit(jax.vmap(loss))
+    for key in jax.random.split(jax.random.key(1), 3):
+        parameters, _ = ravel_pytree(network.init(key, inputs))
+        along = step * jnp.eye(len(parameters))
+        differences = losses(parameters[None] + along) - losses(parameters[None] - along)
+        assert_close(gradient(parameters), differences / (2 * step), 1e-6)
+
+
 # Transformations
 
 
@@ -525,6 +590,186 @@ def test_fit_is_differentiable(x64):
     check_grads(lambda positions: fit(dmp, positions), (positions,), order=1, rtol=1e-4)
 
 
+@pytest.mark.parametrize("forcing", FORCINGS)
+def test_a_given_goal_is_kept(x64, forcing):
+    dmp = DMP(n_basis=9, forcing=forcing)
+    goal, weights, y0, dy0 = draw(dmp, (3,), 2, dtype=np.float64)
+    positions = rollout(dmp, goal, weights, y0, dy0).position
+    actual, weights = fit(dmp, positions, goal=goal)
+    assert_close(actual, goal, 1e-14)
+    redrawn = rollout(dmp, goal, weights, *start(dmp, positions)).position
+    assert_close(redrawn, positions, 1e-6)
+
+
+@pytest.fixture
+def eight():
+    """A stroke that ends where it began, 2 by 4, (301, 2)."""
+    angle = np.linspace(0, 2 * np.pi, 301)
+    return np.stack([np.sin(2 * angle) + 10, 2 * np.cos(angle)], axis=-1)
+
+
+def test_unscaled_forcing_fits_a_stroke_that_ends_where_it_began(x64, eight):
+    """A thousandth off, its goal moves the stroke by that, and throws a scaled one far away."""
+    moved = {}
+    for forcing in FORCINGS:
+        dmp = DMP(n_basis=30, n_steps=300, alpha=25.0, forcing=forcing)
+        goal, weights = fit(dmp, eight, goal=eight[0])
+        redrawn, other, same = (
+            rollout(dmp, g, weights, *start(dmp, eight)).position
+            for g in (goal, goal + 1e-3, eight[0])
+        )
+        assert np.max(np.abs(redrawn - eight)) < 1e-6
+        moved[forcing] = np.max(np.abs(other - eight))
+        if forcing == "unscaled":
+            assert np.max(np.abs(same - eight)) < 1e-6
+        else:
+            assert np.max(np.abs(same - eight)) > 1
+    assert moved["unscaled"] < 1.1e-3
+    assert moved["scaled"] > 100
+
+
+# Resample
+
+
+@pytest.mark.parametrize("samples", [2, 41, 77, 500])
+def test_resample_is_linear_in_time(x64, samples):
+    rng = np.random.default_rng(0)
+    positions = rng.normal(size=(3, samples, 2))
+    actual = resample(positions, 40)
+    time = np.linspace(0, samples - 1, 41)
+    for demonstration, others in zip(actual, positions, strict=True):
+        for column, other in zip(demonstration.T, others.T, strict=True):
+            assert_close(column, np.interp(time, np.arange(samples), other), 1e-12)
+
+
+def test_resample_takes_uneven_times(x64):
+    """In any unit, from any start, the same for all or each its own."""
+    rng = np.random.default_rng(0)
+    times = 1.7e9 + np.cumsum(rng.uniform(0.1, 2, (3, 77)), axis=-1)
+    evenly = np.linspace(times[:, 0], times[:, -1], 41)
+    actual = resample(np.sin(times)[..., None].astype(np.float32), 40, times=times)
+    expected = [np.interp(*several) for several in zip(evenly.T, times, np.sin(times), strict=True)]
+    assert actual.dtype == jnp.float32
+    assert_close(actual[..., 0], np.stack(expected), 1e-5)
+    line = 3 * (times[0, :, None] - times[0, 0])
+    shared = resample(np.stack([line, -line]), 40, times=times[0])
+    assert_close(shared[0, :, 0], np.linspace(0, line[-1, 0], 41), 1e-6)
+    assert_close(shared[1], -shared[0], 1e-15)
+
+
+def test_resample_is_differentiable(x64):
+    rng = np.random.default_rng(0)
+    positions, times = rng.normal(size=(2, 9, 2)), np.cumsum(rng.uniform(1, 2, 9))
+    check_grads(
+        lambda positions, times: resample(positions, 5, times=times),
+        (positions, times),
+        order=1,
+        rtol=1e-6,
+    )
+
+
+def test_fit_takes_a_demonstration_of_any_length(x64):
+    """What 77 uneven samples of a movement say is what the movement says."""
+    dmp = DMP(n_basis=20, n_steps=200, alpha=25.0)
+    time = np.linspace(0, 1, 77) ** 1.5
+    positions = np.stack([np.sin(3 * time), time**2], axis=-1)
+    evenly = np.linspace(0, 1, 201)
+    path = resample(positions, dmp.n_steps, times=time)
+    redrawn = rollout(dmp, *fit(dmp, path), *start(dmp, path)).position
+    assert_close(redrawn, np.stack([np.sin(3 * evenly), evenly**2], axis=-1), 1e-3)
+
+
+# Several demonstrations, and regularisation
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("forcing", FORCINGS)
+def test_a_shared_shape_is_recovered(x64, forcing, given, dtype):
+    dmp = DMP(n_basis=3, forcing=forcing)
+    goal, weights, y0, dy0 = draw(dmp, (2, 4), 3, dtype=dtype)
+    weights = weights[:, 0]
+    positions = rollout(dmp, goal, weights[:, None], y0, dy0).position
+    actual = fit_shared(dmp, positions, goal=goal if given else None)
+    assert all(x.dtype == dtype for x in actual)
+    assert_close(actual, (goal, weights), 1e-9 if dtype == np.float64 else 2e-2)
+    redrawn = rollout(dmp, actual[0], actual[1][:, None], *start(dmp, positions)).position
+    assert_close(redrawn, positions, 1e-9 if dtype == np.float64 else 1e-4)
+
+
+def objective(dmp, positions, goal, weights, regularization):
+    """What `fit_shared` minimises, as its documentation says."""
+    y0, dy0 = start(dmp, positions)
+    error = rollout(dmp, goal, weights, y0, dy0).position - positions
+    amplitude = (goal - y0)[..., None] if dmp.forcing == "scaled" else jnp.ones((*y0.shape, 1))
+    pulled = weights[None] * amplitude / (dmp.alpha**2 / 4)
+    return jnp.mean(error**2) + regularization * jnp.mean(pulled**2)
+
+
+@pytest.mark.parametrize("regularization", [0.0, 1e-3])
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("forcing", FORCINGS)
+@pytest.mark.parametrize("several", [1, 5])
+def test_no_other_goals_and_weights_are_better(x64, several, forcing, given, regularization):
+    dmp = DMP(n_basis=3, alpha=8.0, forcing=forcing)
+    goal, weights, y0, dy0 = draw(dmp, (several,), 2, dtype=np.float64)
+    positions = rollout(dmp, goal, weights[0], y0, dy0).position
+    positions = positions + 0.01 * np.random.default_rng(1).normal(size=positions.shape)
+    options = {"goal": goal if given else None, "regularization": regularization}
+    best = fit_shared(dmp, positions, **options)
+    if several == 1:
+        alone = fit(dmp, positions[0], **{**options, "goal": goal[0] if given else None})
+        assert_close((best[0][0], best[1]), alone, 1e-9)
+
+    def loss(goal, weights):
+        return objective(dmp, positions, goal, weights, regularization)
+
+    argnums = (1,) if given else (0, 1)
+    slope = jax.grad(loss, argnums)
+    off = best[0] if given else best[0] * 1.01, best[1] * 1.01
+    for here, there in zip(slope(*best), slope(*off), strict=True):
+        assert np.max(np.abs(here)) < 1e-6 * np.max(np.abs(there))
+    assert loss(*best) < loss(*off)
+
+
+def test_shared_weights_of_rest_are_zero():
+    dmp = DMP()
+    for forcing in FORCINGS:
+        dmp = DMP(forcing=forcing)
+        positions = jnp.broadcast_to(jnp.array([3.0, 0.0]), (4, dmp.n_steps + 1, 2))
+        goal, weights = fit_shared(dmp, positions)
+        assert np.array_equal(goal, positions[:, 0])
+        assert np.array_equal(weights, np.zeros((2, dmp.n_basis)))
+
+        def total(positions, dmp=dmp):
+            return sum(x.sum() for x in fit_shared(dmp, positions))
+
+        assert np.all(np.isfinite(jax.grad(total)(positions)))
+
+
+@pytest.mark.parametrize("forcing", FORCINGS)
+def test_fit_shared_is_differentiable(x64, forcing):
+    dmp = DMP(n_basis=2, n_steps=8, forcing=forcing)
+    positions = np.random.default_rng(0).normal(size=(3, 9, 1))
+    check_grads(lambda positions: fit_shared(dmp, positions), (positions,), order=1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("forcing", FORCINGS)
+def test_regularisation_shrinks_weights(x64, forcing, eight):
+    """To none at last, and at the price of a larger error."""
+    dmp = DMP(n_basis=30, n_steps=300, alpha=25.0, forcing=forcing)
+    goal = eight[0] + 1
+    sizes, errors = [], []
+    for regularization in (0.0, 1e-12, 1e-9, 1e-6, 1e-3, 1.0, 1e6):
+        goal, weights = fit(dmp, eight, goal=goal, regularization=regularization)
+        sizes.append(np.linalg.norm(weights))
+        redrawn = rollout(dmp, goal, weights, *start(dmp, eight)).position
+        errors.append(np.mean((redrawn - eight) ** 2))
+    assert np.all(np.diff(sizes) < 0)
+    assert np.all(np.diff(errors) > 0)
+    assert sizes[-1] < 1e-4 * sizes[0]
+
+
 # Errors
 
 
@@ -539,6 +784,7 @@ def test_fit_is_differentiable(x64):
         ("alpha_x", float("inf"), "alpha_x is inf; give a finite number"),
         ("alpha_x", 41.0, "alpha_x is 41.0 with 40 steps.*give alpha_x at most 40"),
         ("kernel", "cubic", "kernel is 'cubic'; give one of gaussian, multiquadric, "),
+        ("forcing", "none", "forcing is 'none'; give one of scaled, unscaled"),
     ],
 )
 def test_a_wrong_setting_says_how_to_fix_it(field, value, message):
@@ -581,3 +827,64 @@ def test_a_wrong_rollout_says_how_to_fix_it(transformation, changes, message):
 def test_a_wrong_demonstration_says_how_to_fix_it(shape):
     with pytest.raises(ValueError, match=r"positions has shape .* give \(..., 41, D\)"):
         fit(DMP(n_steps=40), jnp.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(41, 2), (3, 40, 2), (0, 41, 2)])
+def test_wrong_demonstrations_say_how_to_fix_it(shape):
+    with pytest.raises(ValueError, match=r"positions has shape .* give \(..., K, 41, D\)"):
+        fit_shared(DMP(n_steps=40), jnp.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"goal": np.zeros(3)}, "goal has shape (3,); give (2,), as positions has."),
+        ({"goal": np.array([0, np.inf])}, "goal[1] is inf; give a finite number."),
+        ({"regularization": -1.0}, "regularization is -1.0; give a finite number of at least 0."),
+        ({"regularization": np.nan}, "regularization is nan; give a finite number of at least 0."),
+    ],
+)
+def test_wrong_options_of_fit_say_how_to_fix_it(changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fit(DMP(), np.zeros((41, 2)), **changes)
+    shared = changes if "goal" not in changes else {"goal": changes["goal"][None]}
+    message = message.replace("(3,); give (2,)", "(1, 3); give (1, 2)").replace("[1]", "[0, 1]")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fit_shared(DMP(), np.zeros((1, 41, 2)), **shared)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((1, 2), {}, "positions has shape (1, 2); give (..., S, D) with S of at least 2."),
+        ((7,), {}, "positions has shape (7,); give (..., S, D)"),
+        ((7, 2), {"n_steps": 0}, "n_steps is 0; give a whole number of at least 1."),
+        ((7, 2), {"times": np.arange(6)}, "times has shape (6,); give (7,), one for each sample."),
+        ((3, 7, 2), {"times": np.zeros((2, 7))}, "give (7,), one for each sample, or (3, 7)."),
+        (
+            (4, 2),
+            {"times": np.array([0.0, 2, 2, 3])},
+            "times[2] is 2.0 after 2.0; give increasing ti",
+        ),
+        ((1, 3, 2), {"times": np.array([[0, 3, 1]])}, "times[0, 2] is 1 after 3; give increasing"),
+        ((3, 2), {"times": np.array([0, np.nan, 1])}, "times[1] is nan; give a finite number."),
+    ],
+)
+def test_a_wrong_resample_says_how_to_fix_it(shape, options, message):
+    options = {"n_steps": 5, **options}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        resample(np.zeros(shape), **options)
+
+
+def test_a_gap_in_a_demonstration_is_named():
+    positions = np.zeros((41, 2))
+    positions[7, 1] = np.nan
+    message = re.escape("positions[7, 1] is nan; leave that sample out and give ndp_jax.resample")
+    for function in (lambda: fit(DMP(), positions), lambda: resample(positions, 40)):
+        with pytest.raises(ValueError, match=message):
+            function()
+    with pytest.raises(ValueError, match=message.replace("7,", "0,\\ 7,")):
+        fit_shared(DMP(), positions[None])
+    kept = np.arange(41) != 7
+    filled = resample(positions[kept], 40, times=np.arange(41.0)[kept])
+    assert np.array_equal(filled, np.zeros((41, 2)))

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import functools
+import hashlib
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import serialization
 
 import ndp_jax
 from ndp_jax import DMP, normalize
@@ -20,9 +22,9 @@ CHUNK, DIMS, OBSERVED, ACTION_SCALE = 5, 3, 9, 0.01
 ABOUT = {"task": "push", "dt": 0.05, "config": {"hidden": (8, 8), "seed": 0, "out": None}}
 
 
-def primitive_head(kind=PrimitiveHead, *, action_size=DIMS, method="matrix"):
+def primitive_head(kind=PrimitiveHead, *, action_size=DIMS, method="matrix", forcing="scaled"):
     return kind(
-        dmp=DMP(n_basis=4, n_steps=CHUNK * 8, alpha=5.0, kernel="linear"),
+        dmp=DMP(n_basis=4, n_steps=CHUNK * 8, alpha=5.0, kernel="linear", forcing=forcing),
         chunk=CHUNK,
         action_size=action_size,
         duration=0.25,
@@ -37,6 +39,7 @@ HEADS = {
     "ndp": primitive_head(),
     "ndp with gripper": primitive_head(action_size=DIMS + 1),
     "ndp, scan": primitive_head(method="scan"),
+    "ndp, unscaled": primitive_head(forcing="unscaled"),
     "ppo-multi": DirectHead(chunk=CHUNK, action_size=DIMS),
     "ppo": DirectHead(chunk=1, action_size=DIMS),
 }
@@ -132,6 +135,7 @@ def test_it_tells_its_sizes(saved, name):
             "ndp": (9, 3, 5, 3),
             "ndp with gripper": (9, 3, 5, 4),
             "ndp, scan": (9, 3, 5, 3),
+            "ndp, unscaled": (9, 3, 5, 3),
             "ppo-multi": (9, 0, 5, 3),
             "ppo": (9, 0, 1, 3),
         }[name]
@@ -195,7 +199,7 @@ def test_no_damaged_file_is_read(path, loaded):
     header = content.index(b"\n")
     for place in np.linspace(0, len(content) - 1, 200).astype(int):
         changed = bytearray(content)
-        changed[place] ^= 1
+        changed[place] ^= 4  # turns the format into a newer one
         for damaged in (content[:place], bytes(changed)):
             path.write_bytes(damaged)
             with pytest.raises(ValueError, match="not a pol|truncated or|has format"):
@@ -212,13 +216,26 @@ def test_a_newer_format_is_refused(path, loaded):
         load_policy(path)
 
 
-def test_format_2_knows_these_fields():
+def test_a_file_of_format_2_acts_as_before(path, loaded):
+    """It knows no forcing, which was scaled."""
+    _, _, body = path.read_bytes().partition(b"\n")
+    saved = serialization.msgpack_restore(body)
+    assert saved["policy"]["head"]["dmp"].pop("forcing") == "scaled"
+    body = serialization.msgpack_serialize(saved)
+    path.write_bytes(f"ndp_jax policy 2 {hashlib.sha256(body).hexdigest()}\n".encode() + body)
+    older = load_policy(path)
+    assert older.policy == loaded.policy
+    observation, velocity = inputs((4,))
+    np.testing.assert_array_equal(older(observation, velocity), loaded(observation, velocity))
+
+
+def test_format_3_knows_these_fields():
     """Other fields need another format, and a `load_policy` that reads both."""
     fields = {
         name: {field.name for field in dataclasses.fields(part)} - {"parent", "name"}
         for name, part in PARTS.items()
     }
-    assert FORMAT == 2
+    assert FORMAT == 3
     assert fields == {
         "Policy": {"head", "hidden", "initial_log_std"},
         "PrimitiveHead": {
@@ -233,7 +250,7 @@ def test_format_2_knows_these_fields():
             "method",
         },
         "DirectHead": {"chunk", "action_size"},
-        "DMP": {"n_basis", "n_steps", "tau", "alpha", "alpha_x", "kernel"},
+        "DMP": {"n_basis", "n_steps", "tau", "alpha", "alpha_x", "kernel", "forcing"},
     }
 
 
