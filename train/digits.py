@@ -88,13 +88,13 @@ STROKES: tuple[Sequence[tuple[float, ...]], ...] = (
     [arc(5.4, 10, -80, -365)],
     [line(4.5, -4.5), line(0, 20)],
     [arc(5, 5.4, -165, 205), line(-7.5, 10.5), line(10.5, 0)],
-    [arc(4.8, 4.8, -150, 240), arc(5.4, 5.4, -90, 235)],
-    [line(0, -20), line(-8.5, 13), line(12, 0)],
+    [arc(4.8, 4.8, -150, 225), arc(5.4, 5.4, -65, 210)],
+    [line(0, -20), arc(0.6, 0.6, 0, -145), line(-8.5, 12.5), line(12.5, 0)],
     [line(-8.5, 0), line(-0.8, 8.5), arc(5.6, 5.8, -125, 265)],
     [arc(7.5, 15.5, -62, -118), arc(5.2, 5.4, 180, -375)],
     [line(10.5, 0), line(-6.5, 20)],
     [arc(4.6, 4.8, -75, -195), arc(5.4, 5.2, -90, 360), arc(4.6, 4.8, 90, -185)],
-    [arc(4.8, 5.2, -35, -310), line(0.3, -4.5), line(-1, 18)],
+    [arc(4.8, 5.2, -15, -360), arc(0.6, 0.6, -15, -165), line(0, 18)],
 )
 """Every digit from its first part to its last; each part starts where the one before ended."""
 
@@ -206,9 +206,9 @@ def _vary(key: Key[Array, ""], parts: Float[Array, "parts 6"]) -> Float[Array, "
     radii, start, sweep, ahead = parts[:, :2], parts[:, 2:3], parts[:, 3:4], parts[:, 4:]
     radii = radii * (1 + 0.12 * noise[:, :2])
     start = start + math.radians(6) * noise[:, 2:3]
-    sweep = sweep * (1 + 0.04 * noise[:, 3:4])
+    sweep = sweep * (1 + 0.03 * noise[:, 3:4])
     ahead = ahead + 0.1 * jnp.linalg.norm(ahead, axis=1, keepdims=True) * noise[:, 4:6]
-    aside = 0.06 * noise[:, 6:] * jnp.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
+    aside = 0.04 * noise[:, 6:] * jnp.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
 
     way = jnp.linspace(0, 1, POINTS_PER_PART, dtype=jnp.float32)[1:, None, None]
     angle = start + sweep * way  # (points, parts, 1)
@@ -263,7 +263,7 @@ def _write(file: Path, digits: Digits) -> None:
 
 def _read(file: Path, count: int) -> Digits:
     try:
-        with np.load(file) as stored:
+        with file.open("rb") as stream, np.load(stream) as stored:
             digits = Digits(*(stored[name] for name in Digits._fields))
         found = [array.shape for array in digits]
         if found != [(count, SIZE, SIZE), (count, STEPS + 1, 2), (count,)]:

@@ -11,6 +11,7 @@ release of Bahl et al. 2020, and imednet by Pahič and Ridge, which made it. Acc
 - trajectories of 301 samples with the columns x, y and, if there, time, which is ignored.
 """
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from train.digits import SIZE, STEPS, Digits
 from train.errors import UserError
 
 STRUCTS = ("Data", "slike")
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, zlib.error, scipy.io.matlab.MatReadError)
+"""What scipy raises of files that are not MATLAB's, or damaged."""
 NAMES = (("imageArray", "trajArray"), ("im", "trj"))
 
 
@@ -60,7 +63,8 @@ def read(file: Path) -> Digits:
 def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """The array of images and the array of trajectories."""
     try:
-        content = scipy.io.loadmat(file)
+        with file.open("rb") as stream:
+            content = scipy.io.loadmat(stream)
     except NotImplementedError:
         raise UserError(
             f"{file} is in MATLAB's format 7.3, which cannot be read here; save it with -v7."
@@ -77,10 +81,6 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
         f"{file} holds {found}; expected are imageArray and trajArray, or im and trj, "
         f"alone or in a struct {' or '.join(STRUCTS)}."
     )
-
-
-UNREADABLE = (OSError, ValueError, TypeError, EOFError, scipy.io.matlab.MatReadError)
-"""What scipy raises of files that are not MATLAB's, or damaged."""
 
 
 def _fields(holder: Mapping | np.ndarray) -> tuple[str, ...]:
