@@ -16,6 +16,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 PAPER = "gray_r"
+BLACK = 1.6
+"""Ink that would be black: a pen's is 1 and grey, so that strokes show on it."""
 TIME = "plasma"
 PREDICTED = "#0072b2"
 INCHES = 1.1
@@ -54,7 +56,7 @@ def draw_digits(
     for axis in axes.flat:
         axis.set_axis_off()
     for number, axis in enumerate(axes.flat[: len(images)]):
-        axis.imshow(images[number], cmap=PAPER, vmin=0, vmax=1.6)
+        axis.imshow(images[number], cmap=PAPER, vmin=0, vmax=BLACK)
         _draw_in_time(axis, paths[number])
         if predicted is not None:
             axis.plot(*predicted[number].T, color=PREDICTED, linewidth=1.2)

@@ -14,6 +14,7 @@ primitives", Neural Networks 127, 2020, who describe such a family; shapes and n
 
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -53,7 +54,7 @@ Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError)
-UNREADABLE += (zipfile.BadZipFile, zlib.error)
+UNREADABLE += (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 """What NumPy raises of damaged files."""
 
 

@@ -223,6 +223,10 @@ def damage_bit(file):
     file.write_bytes(content)
 
 
+def damage_header(file):
+    file.write_bytes(file.read_bytes().replace(b"'fortran_order'", b"'fortran_order\n", 1))
+
+
 def damage_empty(file):
     file.write_bytes(b"")
 
@@ -248,7 +252,7 @@ def damage_count(file):
 @pytest.mark.parametrize(
     "damage",
     [
-        *(damage_cut, damage_bit, damage_empty, damage_text),
+        *(damage_cut, damage_bit, damage_header, damage_empty, damage_text),
         *(damage_array, damage_names, damage_count),
     ],
 )
