@@ -29,9 +29,14 @@ def configure_jax() -> None:
 
     jax.config.update("jax_default_matmul_precision", "highest")
     if not jax.config.jax_compilation_cache_dir:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "ndp-jax" / "xla"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def cache_folder() -> Path:
+    """The project's folder in the user's cache, which XDG_CACHE_HOME moves."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "ndp-jax"
 
 
 def versions() -> dict[str, str]:
