@@ -45,6 +45,7 @@ def test_a_probe_on_eight_devices_is_the_probe_on_one():
     assert found["gradient"] < 1e-6
 
 
+@pytest.mark.slow
 def test_push_on_eight_devices_is_push_on_one():
     """In float32, as trained, for the two updates before contact's chaos shows.
 

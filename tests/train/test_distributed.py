@@ -96,7 +96,9 @@ def test_two_processes_are_one(tmp_path):
     assert metrics.read(two)["steps"] == [1200.0 * i for i in range(1, 10)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_to_either_stops_both_with_a_checkpoint(tmp_path, number):
     pair = together("push", *LONG.split(), "--out", tmp_path / "run")
     until_row(tmp_path / "run", pair, steps=2400)
@@ -129,6 +131,7 @@ def test_a_process_that_dies_ends_the_other(tmp_path):
     assert "ndp: Another process has ended, and with it the run." in err[0]
 
 
+@pytest.mark.slow
 def test_what_the_lead_refuses_all_refuse(tmp_path):
     (tmp_path / "run").mkdir()
     codes, _, err = ends(together("push", *SHORT.split(), "--out", tmp_path / "run" / "new"))
