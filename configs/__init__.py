@@ -2,10 +2,33 @@
 
 from configs import faucet, pick, push, soccer, throw
 from configs.base import PPO, Network, Primitive, TrainConfig
+from configs.imitation import CloneConfig, Descent, DigitsConfig, ImitateConfig, Pen
 
 PRESETS: dict[str, TrainConfig] = {
     preset.task: preset
     for preset in (throw.PRESET, pick.PRESET, push.PRESET, soccer.PRESET, faucet.PRESET)
 }
 
-__all__ = ["PPO", "PRESETS", "Network", "Primitive", "TrainConfig"]
+CLONES: dict[str, CloneConfig] = {
+    task: CloneConfig(
+        task=task,
+        episode_length=preset.episode_length,
+        chunk=preset.chunk,
+        primitive=preset.primitive,
+    )
+    for task, preset in PRESETS.items()
+}
+
+__all__ = [
+    "CLONES",
+    "PPO",
+    "PRESETS",
+    "CloneConfig",
+    "Descent",
+    "DigitsConfig",
+    "ImitateConfig",
+    "Network",
+    "Pen",
+    "Primitive",
+    "TrainConfig",
+]

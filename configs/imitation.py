@@ -1,0 +1,107 @@
+"""The settings of imitation: digits from pictures, and robots from demonstrations."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import tyro
+
+from configs.base import Primitive
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Gradient descent on a fixed set of examples."""
+
+    steps: int = 10_000
+    """Gradient steps."""
+    batch: int = 100
+    """Examples in a minibatch."""
+    learning_rate: float = 1e-3
+    """Adam step size at the start; decays to zero at the last step, along half a cosine."""
+    eval_every: int = 1_000
+    """Gradient steps between evaluations while training."""
+    checkpoint_seconds: float = 120.0
+    """Wall time between checkpoints, in s; the best evaluation so far is saved at once."""
+    keep_checkpoints: int = 2
+    """Latest checkpoints to keep, beside the one of the best evaluation."""
+    max_skipped: int = 320
+    """Training stops after this many minibatches in a row whose loss or gradient is not finite."""
+
+
+@dataclass(frozen=True)
+class Pen:
+    """The dynamic movement primitive that moves the pen (ignored by cnn)."""
+
+    n_basis: int = 30
+    """Basis functions per degree of freedom (N)."""
+    alpha: float = 25.0
+    """Stiffness of the transformation system, in 1/tau; damping is critical (beta = alpha/4)."""
+    alpha_x: float = 1.0
+    """Decay rate of the phase, in 1/tau."""
+    kernel: Literal[
+        "gaussian", "multiquadric", "inverse_quadric", "inverse_multiquadric", "linear"
+    ] = "gaussian"
+    """Basis function kernel."""
+    forcing: Literal["unscaled", "scaled"] = "unscaled"
+    """Whether weights are multiplied by the goal's distance from the start; unscaled ones can draw
+    a stroke that ends where it began."""
+    method: Literal["matrix", "scan"] = "matrix"
+    """How the primitive is integrated: precomputed linear map, or step by step."""
+
+
+@dataclass(frozen=True)
+class DigitsConfig:
+    """Write the digit that a picture shows."""
+
+    task: Annotated[str, tyro.conf.arg(metavar="digits|TASK")] = "digits"
+    """digits, or the robot task to imitate: throw, pick, push, soccer or faucet."""
+    model: Literal["cnn-ndp", "mlp-ndp", "cnn-dmp", "cnn"] = "cnn-ndp"
+    """cnn-ndp, mlp-ndp: picture to primitive, trained on the stroke that it integrates to; cnn-dmp:
+    trained on the parameters fitted to each stroke; cnn: picture to the stroke's coordinates."""
+    seed: int = 0
+    """Seed of parameters and minibatches."""
+    samples: int = 20_000
+    """Digits to learn from."""
+    held_out: int = 2_000
+    """Digits to be judged by."""
+    data: str = ""
+    """A 40x40-smnist.mat, whose last digits are held out; by default digits are generated."""
+    start: Literal["predicted", "given"] = "predicted"
+    """Whether the primitive's initial position is predicted, too, or taken from the stroke."""
+    hidden: tuple[int, ...] = (200, 200)
+    """Widths of the dense layers."""
+    pen: Pen = field(default_factory=Pen)
+    descent: Descent = field(default_factory=lambda: Descent(steps=16_000))
+
+
+@dataclass(frozen=True)
+class CloneConfig:
+    """Do what demonstrations of a robot task do."""
+
+    task: Annotated[str, tyro.conf.arg(metavar="digits|TASK")]
+    """digits, or the robot task to imitate: throw, pick, push, soccer or faucet."""
+    policy: Literal["ndp", "nn"] = "ndp"
+    """ndp: T actions through the primitive; nn: a plain network of the same size."""
+    observation: Literal["state", "image"] = "state"
+    """What the policy sees: the task's observation, or 84 x 84 pictures of the scene."""
+    seed: int = 0
+    """Seed of parameters, minibatches and held-out resets."""
+    episodes: int = 200
+    """Demonstrations to learn from."""
+    demos: str = ""
+    """File that `ndp demos` wrote; by default the task's script demonstrates."""
+    episode_length: int = 150
+    """Environment steps per episode."""
+    chunk: int = 5
+    """Environment steps per policy query (T)."""
+    num_envs: int = 64
+    """Environments stepped in parallel in evaluations."""
+    eval_episodes: int = 256
+    """Episodes evaluated after the last step."""
+    hidden: tuple[int, ...] = (100, 100)
+    """Layer widths of the policy."""
+    primitive: Primitive = field(default_factory=Primitive)
+    descent: Descent = field(default_factory=lambda: Descent(batch=256))
+
+
+ImitateConfig = DigitsConfig | CloneConfig
