@@ -4,6 +4,9 @@ from configs import faucet, pick, push, soccer, throw
 from configs.base import PPO, Network, Primitive, TrainConfig
 from configs.imitation import CloneConfig, Descent, DigitsConfig, ImitateConfig, Pen
 
+Config = TrainConfig | ImitateConfig
+"""Of any run."""
+
 PRESETS: dict[str, TrainConfig] = {
     preset.task: preset
     for preset in (throw.PRESET, pick.PRESET, push.PRESET, soccer.PRESET, faucet.PRESET)
@@ -19,11 +22,15 @@ CLONES: dict[str, CloneConfig] = {
     for task, preset in PRESETS.items()
 }
 
+IMITATED: dict[str, ImitateConfig] = {"digits": DigitsConfig(), **CLONES}
+
 __all__ = [
     "CLONES",
+    "IMITATED",
     "PPO",
     "PRESETS",
     "CloneConfig",
+    "Config",
     "Descent",
     "DigitsConfig",
     "ImitateConfig",

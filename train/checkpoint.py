@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
-from configs import TrainConfig
+from configs import Config, TrainConfig
 from envs.base import MjxEnv
 from train import metrics, run
 from train.agent import hyperparameters, make_env
@@ -100,12 +100,12 @@ def save(
     manager: ocp.CheckpointManager,
     state: PyTree,
     *,
-    config: TrainConfig,
+    config: Config,
     steps: int,
 ) -> None:
-    """Writes a checkpoint named after its environment steps; atomic, in the background.
+    """Writes a checkpoint named after its steps; atomic, in the background.
 
-    The state is a `TrainState` or what holds several. The copy to the host is made here: the next
+    The state is a `TrainState`, what holds several, or what an imitation goes on from. The copy to the host is made here: the next
     update reuses the state's buffers.
 
     Raises:
@@ -142,20 +142,21 @@ class Saver:
     def __init__(
         self,
         manager: ocp.CheckpointManager,
-        config: TrainConfig,
+        config: Config,
         folder: Path,
         *,
         rows: Sequence[Path] = (),
         mesh: Mesh | None = None,
     ):
         self._manager, self._config, self._folder, self._mesh = manager, config, folder, mesh
+        self._pause = settings(config)["checkpoint_seconds"]
         self._rows = rows or (folder,)
         self._saved = time.monotonic()
 
     def __call__(
         self, state: PyTree, *, steps: int, evaluated: bool = False, at_once: bool = False
     ) -> None:
-        """Saves the state after `steps` environment steps if it is time to, but never twice.
+        """Saves the state after `steps` steps if it is time to, but never twice.
 
         At once means that it is there when this returns.
         """
@@ -164,7 +165,7 @@ class Saver:
             once(lambda: self._save(gathered, steps, wait=at_once))
 
     def _due(self, steps: int, *, evaluated: bool) -> bool:
-        due = time.monotonic() - self._saved >= self._config.checkpoint_seconds
+        due = time.monotonic() - self._saved >= self._pause
         return due or (evaluated and metrics.best_evaluation(self._folder) == steps)
 
     def _save(self, state: PyTree, steps: int, *, wait: bool) -> None:
@@ -182,7 +183,7 @@ def restore(
     manager: ocp.CheckpointManager,
     template: State,
     *,
-    config: TrainConfig,
+    config: Config,
     which: run.Which = "latest",
 ) -> tuple[int, State, dict[str, str]]:
     """Reads a checkpoint.
@@ -194,7 +195,7 @@ def restore(
       which: the latest, or the one of the best evaluation.
 
     Returns:
-      Its environment steps, the state, and the versions it was made with.
+      Its steps, the state, and the versions it was made with.
 
     Raises:
       UserError: there is none, it was made by another configuration or a newer version, or it
@@ -279,9 +280,15 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _check_config(saved: dict[str, Any], config: TrainConfig, path: Path) -> None:
+def _check_config(saved: dict[str, Any], config: Config, path: Path) -> None:
     """Raises `UserError` unless the checkpoint was made by this configuration."""
-    before = settings(run.restore(TrainConfig, saved))
+    kind = run.kind_of(saved)
+    if kind is not type(config):
+        raise UserError(
+            f"Checkpoint {path} was made with settings of another kind than those of the run's "
+            "config.json; put them back."
+        )
+    before = settings(run.restore(kind, saved))
     for name, value in settings(config).items():
         if before[name] != value and name not in run.MAY_CHANGE:
             raise UserError(

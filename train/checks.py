@@ -1,17 +1,30 @@
 """Refuses a configuration that cannot run, before anything heavy is imported."""
 
 import dataclasses
+import difflib
 import math
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
-from configs import TrainConfig
+from configs import (
+    IMITATED,
+    CloneConfig,
+    Config,
+    DigitsConfig,
+    ImitateConfig,
+    Pen,
+    Primitive,
+    TrainConfig,
+)
 from envs.limits import check_batch
 from train.errors import UserError
 
 POSITIVE = (
     *("steps", "episode_length", "num_envs", "rollout_steps", "chunk", "eval_episodes"),
     *("checkpoint_seconds", "keep_checkpoints"),
+    *("samples", "held_out", "episodes", "batch"),
     *("reward_delay", "n_basis", "substeps", "alpha", "alpha_x", "goal_scale", "weight_scale"),
     *("learning_rate", "clip", "max_kl", "max_grad_norm", "epochs", "minibatches", "max_skipped"),
 )
@@ -20,6 +33,7 @@ UNIT_INTERVAL = ("gamma", "gae_lambda")
 
 AT_MOST = {
     **dict.fromkeys(("episode_length", "reward_delay", "num_envs", "eval_episodes"), 1_000_000),
+    **dict.fromkeys(("samples", "held_out", "episodes", "batch"), 1_000_000),
     **dict.fromkeys(("n_basis", "substeps", "epochs"), 1_000),
     **dict.fromkeys(("goal_scale", "weight_scale", "clip", "max_kl", "max_grad_norm"), 1_000_000),
     **dict.fromkeys(("entropy_coefficient", "value_coefficient"), 1_000_000),
@@ -48,7 +62,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def settings(config: object) -> dict[str, object]:
+def settings(config: object) -> dict[str, Any]:
     """All settings of a configuration by name; the sections share one name space."""
     flat = {}
     for field in dataclasses.fields(config):  # pyright: ignore[reportArgumentType]
@@ -63,24 +77,92 @@ def check(config: TrainConfig) -> None:
     check_values(settings(config))
     check_divisions(config)
     check_primitive(config)
+    check_environments(config)
+
+
+def check_imitation(config: ImitateConfig) -> None:
+    """Raises `UserError` for the first setting of an imitation that cannot work.
+
+    Files that it names are not looked for; see `check_sources`.
+    """
+    check_types(config)
+    check_known(config.task, IMITATED)
+    if type(config) is not type(IMITATED[config.task]):
+        raise UserError(f"--task is {config.task}, whose settings are others than those given.")
+    check_values(settings(config))
+    steps, every = config.descent.steps, config.descent.eval_every
+    if steps > LARGEST_INT:
+        raise UserError(f"--steps is {steps}; it must be at most {LARGEST_INT}.")
+    if every < 1:
+        raise UserError(f"--eval-every is {every}; it must be greater than 0.")
+    if isinstance(config, DigitsConfig):
+        check_digits(config)
+    else:
+        check_clone(config)
+
+
+def check_digits(config: DigitsConfig) -> None:
+    """That a minibatch fits into the digits, and that the pen can be integrated."""
+    if config.descent.batch > config.samples:
+        raise UserError(
+            f"--batch {config.descent.batch} is more than the {config.samples} digits to learn "
+            "from; lower it or raise --samples."
+        )
+    if config.model != "cnn":
+        check_rates(config.pen)
+
+
+def check_clone(config: CloneConfig) -> None:
+    """That chunks fit into episodes, and that the primitive can be integrated."""
+    check_chunk(config, config.chunk)
+    check_primitive(config)
+    check_environments(config)
+
+
+def check_sources(config: ImitateConfig) -> None:
+    """Raises `UserError` where there is no file that a configuration wants to learn from."""
+    for name in ("data", "demos"):
+        path = settings(config).get(name)
+        if path and not Path(str(path)).is_file():
+            raise UserError(f"{flag(name)} is {path}, but there is no such file.")
+
+
+def check_known(task: str, known: Iterable[str], *, or_else: str = "") -> None:
+    """Raises `UserError` for a task that is not known, with the one that was probably meant."""
+    if task not in known:
+        nearest = difflib.get_close_matches(task, known, n=1, cutoff=0.0)[0]
+        raise UserError(f"There is no {or_else}task '{task}'; did you mean '{nearest}'?")
+
+
+def check_environments(config: TrainConfig | CloneConfig) -> None:
+    """That so many environments can be stepped in one program."""
     try:
         check_batch(config.task, config.num_envs)
     except ValueError as problem:
         raise UserError(f"--num-envs: {problem}") from None
 
 
-def idle(config: TrainConfig) -> set[str]:
-    """Settings that mean nothing to the configuration's policy."""
+def learner(config: Config) -> str:
+    """The setting that says what learns: policy, or model of digits."""
+    return "model" if isinstance(config, DigitsConfig) else "policy"
+
+
+def idle(config: Config) -> set[str]:
+    """Settings that mean nothing to the configuration's policy or model."""
+    if isinstance(config, DigitsConfig):
+        return {"start", *settings(config.pen)} if config.model == "cnn" else set()
     names = set() if config.policy == "ndp" else set(settings(config.primitive))
     return names | ({"chunk"} if config.policy == "ppo" else set())
 
 
-def check_idle(config: TrainConfig, chosen: Iterable[str]) -> None:
-    """Raises `UserError` if a setting that somebody chose means nothing to the policy."""
+def check_idle(config: Config, chosen: Iterable[str]) -> None:
+    """Raises `UserError` if a setting that somebody chose means nothing to what learns."""
     for name in chosen:
         if name in idle(config):
+            which = learner(config)
             raise UserError(
-                f"{flag(name)} means nothing to --policy {config.policy}; leave it out."
+                f"{flag(name)} means nothing to {flag(which)} {settings(config)[which]}; "
+                "leave it out."
             )
 
 
@@ -105,7 +187,7 @@ def is_of(value: object, hint: object) -> bool:
     return type(value) is hint or (hint is float and type(value) is int)
 
 
-def check_values(values: dict) -> None:
+def check_values(values: Mapping[str, Any]) -> None:
     """Each setting for itself."""
     for name, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
@@ -123,21 +205,26 @@ def check_values(values: dict) -> None:
         raise UserError(f"--hidden is {hidden}; give one or more widths from 1 to {LARGEST_WIDTH}.")
     if not 0 <= values["seed"] < 2**32:
         raise UserError(f"--seed is {values['seed']}; it must lie between 0 and 4294967295.")
-    if abs(values["initial_log_std"]) > LARGEST_LOG_STD:
+    if abs(values.get("initial_log_std", 0.0)) > LARGEST_LOG_STD:
         raise UserError(
             f"--initial-log-std is {values['initial_log_std']}; it must lie between -10 and 10."
         )
 
 
-def check_primitive(config: TrainConfig) -> None:
-    """That the primitive's Euler integration converges; other policies have none."""
-    if config.policy != "ndp":
-        return
-    primitive, steps = config.primitive, config.chunk * config.primitive.substeps
+def check_rates(primitive: Primitive | Pen) -> None:
+    """That a primitive's stiffness and the decay of its phase are in their ranges."""
     for name, (low, high) in (("alpha", ALPHA_RANGE), ("alpha_x", ALPHA_X_RANGE)):
         value = getattr(primitive, name)
         if not low <= value <= high:
             raise UserError(f"{flag(name)} is {value}; it must lie between {low:g} and {high:g}.")
+
+
+def check_primitive(config: TrainConfig | CloneConfig) -> None:
+    """That the primitive's Euler integration converges; other policies have none."""
+    if config.policy != "ndp":
+        return
+    primitive, steps = config.primitive, config.chunk * config.primitive.substeps
+    check_rates(primitive)
     if steps > LARGEST_INTEGRATION:
         raise UserError(
             f"--substeps {primitive.substeps} and --chunk {config.chunk} make {steps} integration "
@@ -155,14 +242,20 @@ def check_primitive(config: TrainConfig) -> None:
         )
 
 
-def check_divisions(config: TrainConfig) -> None:
-    """That episodes, rollouts, chunks and minibatches fit into each other."""
-    chunk, rollout, episode = config.steps_per_query, config.rollout_steps, config.episode_length
+def check_chunk(config: TrainConfig | CloneConfig, chunk: int) -> None:
+    """That chunks fit into the episode."""
+    episode = config.episode_length
     if episode % chunk:
         raise UserError(
             f"--chunk {chunk} does not divide the {episode}-step episode of {config.task}; "
             f"use one of {divisors(episode, up_to=30)}."
         )
+
+
+def check_divisions(config: TrainConfig) -> None:
+    """That episodes, rollouts, chunks and minibatches fit into each other."""
+    chunk, rollout, episode = config.steps_per_query, config.rollout_steps, config.episode_length
+    check_chunk(config, chunk)
     if episode % rollout:
         raise UserError(
             f"--rollout-steps {rollout} does not divide the {episode}-step episode of "

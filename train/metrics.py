@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import os
 import time
 import uuid
@@ -14,7 +15,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[re
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.record_writer import RecordWriter
 
-from configs import TrainConfig
+from configs import Config
 from train.errors import UserError
 from train.run import write_whole
 
@@ -74,7 +75,7 @@ def open_log(folder: Path, *, publish: Publish | None = None) -> Iterator[Write]
 
 
 @contextmanager
-def weights_and_biases(folder: Path, config: TrainConfig) -> Iterator[Publish]:
+def weights_and_biases(folder: Path, config: Config) -> Iterator[Publish]:
     """Publishes to a Weights & Biases run, always the same for a run folder."""
     import wandb  # pyright: ignore[reportMissingImports]
 
@@ -130,11 +131,14 @@ def sync(folder: Path) -> None:
 
 
 def best_evaluation(folder: Path) -> int | None:
-    """Environment steps of the evaluation with the highest success, then return; None without.
+    """Steps of the evaluation with the highest success, then return, or with the lowest error.
 
-    Of equals it is the first.
+    Of equals it is the first; None without evaluations.
     """
     columns = read(folder, EVALUATIONS)
+    if "error" in columns and "success" not in columns:
+        columns["success"] = [-e if math.isfinite(e) else -math.inf for e in columns["error"]]
+        columns["returns"] = [0.0] * len(columns["error"])
     names = ("success", "returns", "steps")
     rows = zip(*(columns.get(name, []) for name in names), strict=True)
     best = max(rows, key=lambda row: row[:2], default=None)

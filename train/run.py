@@ -12,11 +12,12 @@ import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from configs import TrainConfig
-from train.checks import check
+from configs import CloneConfig, Config, DigitsConfig, ImitateConfig, TrainConfig
+from train.checks import check, check_imitation, settings
 from train.errors import UserError
+from train.grid import replaced
 
 Which = Literal["latest", "best"]
 """A run's latest checkpoint, or the one of its best evaluation."""
@@ -25,13 +26,43 @@ MAY_CHANGE = ("steps", "eval_episodes", "eval_every", "checkpoint_seconds", "kee
 """Settings that a run may be continued with although its checkpoints were made with others."""
 
 
-def fresh(config: TrainConfig, out: Path | None) -> Path:
+AnyConfig = TypeVar("AnyConfig", TrainConfig, DigitsConfig, CloneConfig, ImitateConfig, Config)
+
+
+def kind_of(content: dict[str, Any]) -> type[Config]:
+    """The class of the configuration that a config.json holds."""
+    if "descent" not in content:
+        return TrainConfig
+    return DigitsConfig if "model" in content else CloneConfig
+
+
+def check_any(config: Config) -> None:
+    """Raises `UserError` for the first setting that cannot work."""
+    if isinstance(config, TrainConfig):
+        check(config)
+    else:
+        check_imitation(config)
+
+
+def default_name(config: Config) -> str:
+    """Of a run's folder."""
+    match config:
+        case DigitsConfig():
+            what = config.model
+        case CloneConfig():
+            what = f"clone-{config.policy}" + "-image" * (config.observation == "image")
+        case TrainConfig():
+            what = config.policy
+    return f"{config.task}-{what}-seed{config.seed}"
+
+
+def fresh(config: Config, out: Path | None) -> Path:
     """Creates the folder of a new run: `out`, or the first free name under runs/.
 
     Raises:
       UserError: `out` holds something already, or cannot be written.
     """
-    folder = out or next_free(Path("runs") / f"{config.task}-{config.policy}-seed{config.seed}")
+    folder = out or next_free(Path("runs") / default_name(config))
     check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -92,7 +123,7 @@ def write_whole(path: Path, content: str) -> None:
     partial.replace(path)
 
 
-def with_steps(config: TrainConfig, steps: int | None) -> TrainConfig:
+def with_steps(config: AnyConfig, steps: int | None) -> AnyConfig:
     """A run's configuration with the steps it is to be continued to; None for as many as before.
 
     Raises:
@@ -100,22 +131,25 @@ def with_steps(config: TrainConfig, steps: int | None) -> TrainConfig:
     """
     if steps is None:
         return config
-    if steps < config.steps:
+    before = settings(config)["steps"]
+    if steps < before:
         raise UserError(
-            f"--steps {steps} is less than the run's {config.steps}; they can only be raised."
+            f"--steps {steps} is less than the run's {before}; they can only be raised."
         )
-    raised = dataclasses.replace(config, steps=steps)
-    check(raised)
+    raised = replaced(config, {"steps": steps})
+    check_any(raised)
     return raised
 
 
 def save_steps(folder: Path, steps: int) -> None:
     """Changes the steps in config.json and nothing else."""
     path = folder / "config.json"
-    write_json(path, json.loads(path.read_text()) | {"steps": steps})
+    content = json.loads(path.read_text())
+    content.get("descent", content)["steps"] = steps
+    write_json(path, content)
 
 
-def save_config(folder: Path, config: TrainConfig, versions: dict[str, str]) -> None:
+def save_config(folder: Path, config: Config, versions: dict[str, str]) -> None:
     """Writes config.json: every setting, and what the run was made with."""
     write_json(folder / "config.json", dataclasses.asdict(config) | {"versions": versions})
 
@@ -126,20 +160,72 @@ def copy_config(folder: Path, path: Path) -> None:
 
 
 def load_config(folder: Path) -> TrainConfig:
-    """Reads config.json back.
+    """Reads the config.json of a run of `ndp train` back.
 
     Raises:
-      UserError: the folder is not a run, or its config.json is not a configuration that can run.
+      UserError: the folder is not such a run, or its config.json is not a configuration that can
+        run.
+    """
+    return read_config(config_file(folder))
+
+
+def load_imitation(folder: Path) -> ImitateConfig:
+    """Reads the config.json of a run of `ndp imitate` back.
+
+    Raises:
+      UserError: as `load_config`.
+    """
+    return read_imitation(config_file(folder))
+
+
+def load_any(folder: Path) -> Config:
+    """Reads the config.json of any run back.
+
+    Raises:
+      UserError: as `load_config`.
+    """
+    return read_any(config_file(folder))
+
+
+def config_file(folder: Path) -> Path:
+    """The config.json of a run.
+
+    Raises:
+      UserError: the folder is not a run.
     """
     path = folder / "config.json"
     if not folder.exists():
         raise UserError(f"There is no run folder {folder}.")
     if not path.is_file():
         raise UserError(f"{folder} is not a run folder: it has no config.json.")
-    return read_config(path)
+    return path
 
 
 def read_config(path: Path) -> TrainConfig:
+    """Reads a file like the config.json of `ndp train`.
+
+    Raises:
+      UserError: as `read_any`, or it is one of `ndp imitate`.
+    """
+    config = read_any(path)
+    if not isinstance(config, TrainConfig):
+        raise UserError(f"{path} is of `ndp imitate`; give one of `ndp train`.")
+    return config
+
+
+def read_imitation(path: Path) -> ImitateConfig:
+    """Reads a file like the config.json of `ndp imitate`.
+
+    Raises:
+      UserError: as `read_any`, or it is one of `ndp train`.
+    """
+    config = read_any(path)
+    if isinstance(config, TrainConfig):
+        raise UserError(f"{path} is of `ndp train`; give one of `ndp imitate`.")
+    return config
+
+
+def read_any(path: Path) -> Config:
     """Reads a file like config.json.
 
     Raises:
@@ -152,8 +238,8 @@ def read_config(path: Path) -> TrainConfig:
         if not isinstance(content, dict):
             raise ValueError("it must hold settings by name")
         content.pop("versions", None)
-        config = restore(TrainConfig, content)
-        check(config)
+        config = restore(kind_of(content), content)
+        check_any(config)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} cannot be read as a configuration ({error}).") from None
     except UserError as error:
