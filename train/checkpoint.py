@@ -105,8 +105,8 @@ def save(
 ) -> None:
     """Writes a checkpoint named after its steps; atomic, in the background.
 
-    The state is a `TrainState`, what holds several, or what an imitation goes on from. The copy to the host is made here: the next
-    update reuses the state's buffers.
+    The state is a `TrainState`, what holds several, or what an imitation goes on from. The copy to
+    the host is made here: the next update reuses the state's buffers.
 
     Raises:
       Stopped: the checkpoint before this one could not be written.

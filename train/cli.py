@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 
@@ -14,9 +14,11 @@ from train.commands import (
     Bench,
     Evaluate,
     Export,
+    Imitate,
     Plot,
     Render,
     Resume,
+    ResumeImitation,
     ResumeSweep,
     Sweep,
     Tasks,
@@ -87,6 +89,17 @@ def sweep(command: Sweep | ResumeSweep, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
+def imitate(command: Imitate | ResumeImitation, console: Console) -> None:
+    """`ndp imitate`."""
+    from train import imitate
+
+    if isinstance(command, Imitate):
+        folder = imitate.imitate(command.config, out=command.out, console=console)
+    else:
+        folder = imitate.resume(command.resume, steps=command.steps, console=console)
+    farewell(folder, console)
+
+
 def farewell(folder: Path, console: Console) -> None:
     """What a run has left, and what to do with it."""
     video = folder / "video.mp4"
@@ -103,6 +116,41 @@ def farewell(folder: Path, console: Console) -> None:
 
 def evaluate(command: Evaluate, console: Console) -> None:
     """`ndp evaluate`."""
+    if imitated(command.run):
+        evaluate_imitation(command, console)
+    else:
+        evaluate_policy(command, console)
+
+
+def imitated(folder: Path) -> bool:
+    """Whether a run is one of `ndp imitate`."""
+    from configs import TrainConfig
+    from train.run import load_any
+
+    return not isinstance(load_any(folder), TrainConfig)
+
+
+def evaluate_imitation(command: Evaluate, console: Console) -> None:
+    """`ndp evaluate` of a run of `ndp imitate`."""
+    from train import imitate, run
+
+    summary: dict[str, Any] = imitate.evaluate(command.run, which=command.checkpoint)
+    best = "-best" if command.checkpoint == "best" else ""
+    run.write_json(command.run / f"evaluation{best}.json", summary)
+    if "success" in summary:
+        from train.evaluate import sentence
+
+        console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)
+        return
+    console.print(
+        f"Error {summary['error']:.3g} px^2 per coordinate, at worst {summary['worst']:.3g}, "
+        f"{summary['samples']:.0f} held-out digits",
+        soft_wrap=True,
+    )
+
+
+def evaluate_policy(command: Evaluate, console: Console) -> None:
+    """`ndp evaluate` of a run of `ndp train`."""
     from train import checkpoint, run
     from train.evaluate import held_out_key, make_player, sentence, summarize
 
@@ -124,7 +172,10 @@ def evaluate(command: Evaluate, console: Console) -> None:
 
 def export(command: Export, console: Console) -> None:
     """`ndp export`."""
-    from train.export import export
+    if imitated(command.run):
+        from train.imitate import export
+    else:
+        from train.export import export
 
     path = export(command.run, command.out, which=command.checkpoint)
     console.print(f"Wrote {path}", soft_wrap=True)
@@ -132,6 +183,35 @@ def export(command: Export, console: Console) -> None:
 
 def render(command: Render, console: Console) -> None:
     """`ndp render`."""
+    folder = Path(command.what)
+    if folder.exists() and imitated(folder):
+        path = render_imitation(command)
+    else:
+        path = render_policy(command)
+    console.print(f"Wrote {path}", soft_wrap=True)
+
+
+def render_imitation(command: Render) -> Path:
+    """`ndp render` of a run of `ndp imitate`; returns where the film or picture is."""
+    from envs.camera import NoRenderer
+    from train import imitate
+
+    try:
+        return imitate.render(
+            Path(command.what),
+            command.out,
+            which=command.checkpoint,
+            episodes=command.which or range(command.episodes),
+            near=command.near,
+            at=command.at or None,
+            seed=command.seed,
+        )
+    except NoRenderer as problem:
+        raise UserError(f"No video: {problem}") from None
+
+
+def render_policy(command: Render) -> Path:
+    """`ndp render` of a run of `ndp train` or of a task; returns where the film is."""
     from envs.camera import NoRenderer
     from train.render import film
 
@@ -153,7 +233,7 @@ def render(command: Render, console: Console) -> None:
         )
     except NoRenderer as problem:
         raise UserError(f"No video: {problem}") from None
-    console.print(f"Wrote {path}", soft_wrap=True)
+    return path
 
 
 def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
@@ -184,9 +264,12 @@ def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
 
 def plot(command: Plot, console: Console) -> None:
     """`ndp plot`."""
-    from train import plots
+    if imitated(command.runs[0]):
+        from train.imitation_figures import imitation_curves as curves
+    else:
+        from train.plots import learning_curves as curves
 
-    plots.learning_curves(list(command.runs), command.out, statistic=command.statistic)
+    curves(list(command.runs), command.out, statistic=command.statistic)
     console.print(f"Wrote {command.out}", soft_wrap=True)
 
 
@@ -219,6 +302,8 @@ ACTIONS = {
     Resume: resume,
     Sweep: sweep,
     ResumeSweep: sweep,
+    Imitate: imitate,
+    ResumeImitation: imitate,
     Evaluate: evaluate,
     Export: export,
     Render: render,

@@ -6,19 +6,42 @@ import importlib.util
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Generic, Literal, TypeVar, cast
 
 import tyro
 
-from configs import PRESETS, TrainConfig
+from configs import IMITATED, PRESETS, CloneConfig, Config, DigitsConfig, TrainConfig
 from train import sweep_folder
-from train.checks import check, check_devices, check_idle, flag, idle, settings
+from train.checks import (
+    check,
+    check_devices,
+    check_idle,
+    check_imitation,
+    check_known,
+    check_sources,
+    flag,
+    idle,
+    settings,
+)
 from train.errors import UserError
 from train.grid import Grid, Range, axis, lay_out, program, setting_name
-from train.run import Which, check_free, check_place, load_config, read_config, with_steps
+from train.run import (
+    Which,
+    check_free,
+    check_place,
+    load_any,
+    load_config,
+    load_imitation,
+    read_any,
+    read_config,
+    read_imitation,
+    with_steps,
+)
 
 FILMS = (".mp4", ".gif", ".png")
 IMAGES = (".png", ".pdf", ".svg")
+EPISODES = 256
+"""Played by `ndp evaluate` unless it is told how many."""
 MOST_EPISODES = 65_536
 """At once, for evaluations and films; also environments of the benchmark."""
 
@@ -111,13 +134,44 @@ class ResumeSweep:
     """Devices to spread the members over."""
 
 
+Imitated = TypeVar("Imitated", DigitsConfig, CloneConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class Imitate(Generic[Imitated]):
+    """Learn from examples: to write digits, or to do what demonstrations of a task do.
+
+    The settings differ: see `ndp imitate digits --help` and `ndp imitate push --help`.
+    """
+
+    config: Imitated
+    file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """File of settings that take the place of the task's defaults, like the config.json of a
+    run."""
+    resume: Path | None = None
+    """Run folder to continue, in place of a task; of its settings only --steps can be raised."""
+    out: Path | None = None
+    """Run folder to create; by default the first free runs/digits-MODEL-seedN or
+    runs/TASK-clone-POLICY-seedN."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumeImitation:
+    """Continue an imitation from its latest checkpoint, as if nothing had happened."""
+
+    resume: Path
+    """Run folder."""
+    steps: int | None = None
+    """Gradient steps to go on to; by default as many as it was started with."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
     """Play episodes with a trained policy and print how they went."""
 
     run: tyro.conf.Positional[Path]
     """Run folder."""
-    episodes: int = 256
+    episodes: int = EPISODES
     """Episodes to play."""
     stochastic: bool = False
     """Explore as in training instead of taking the action means."""
@@ -141,6 +195,8 @@ class Export:
 class Render:
     """Film episodes of a trained policy, or of a task under a controller that nobody trained.
 
+    Of a run of digits it draws a picture: held-out digits and what was written.
+
     What the policy planned is drawn into the scene: the path of the movement that the robot
     follows, a stripe per action, its goal as a ball, and paler the plans before it.
     """
@@ -163,7 +219,8 @@ class Render:
     """Seed of the episodes; by default the run's, and 0 for a task."""
     out: Path | None = None
     """File to write: .mp4, .gif, or .png for moments of the first episode side by side; by default
-    video.mp4 in the run folder, or runs/TASK-CONTROLLER.mp4."""
+    video.mp4 in the run folder, or runs/TASK-CONTROLLER.mp4. Of digits a .png, .pdf or .svg; by
+    default digits.png in the run folder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,8 +257,22 @@ class Bench:
         return dataclasses.replace(preset, num_envs=self.num_envs or preset.num_envs)
 
 
-COMMANDS = ("train", "sweep", "evaluate", "export", "render", "plot", "tasks", "bench")
-Command = Train | Resume | Sweep | ResumeSweep | Evaluate | Export | Render | Plot | Tasks | Bench
+COMMANDS = ("train", "sweep", "imitate", "evaluate", "export", "render", "plot", "tasks", "bench")
+Resumption = Resume | ResumeSweep | ResumeImitation
+RESUMPTIONS = {
+    "train": (Resume, Hardware),
+    "sweep": (ResumeSweep,),
+    "imitate": (ResumeImitation,),
+}
+"""What --resume makes of a command; the first holds the options of the others."""
+
+Command = Train | Sweep | Imitate | Resumption | Evaluate | Export | Render | Plot | Tasks | Bench
+FLAT = (
+    tyro.conf.OmitArgPrefixes,
+    tyro.conf.OmitSubcommandPrefixes,
+    tyro.conf.PositionalRequiredArgs,
+    tyro.conf.FlagCreatePairsOff,
+)
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -209,10 +280,11 @@ def parse(arguments: Sequence[str]) -> Command:
 
     The task named in it selects the preset that the defaults come from.
     """
-    if [*arguments[:1]] in (["train"], ["sweep"]) and any(
-        word.split("=")[0] == "--resume" for word in arguments
-    ):
-        return parse_resume(arguments[0], arguments[1:])
+    first = arguments[0] if arguments else ""
+    if first in RESUMPTIONS and any(word.split("=")[0] == "--resume" for word in arguments):
+        return parse_resume(first, arguments[1:])
+    if first == "imitate":
+        return parse_imitate(arguments[1:])
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         nearest = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.0)[0]
         raise UserError(f"There is no command '{arguments[0]}'; did you mean '{nearest}'?")
@@ -238,8 +310,8 @@ def take_file(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
         if "--config" in arguments:
             raise UserError("--config needs a file; give the best.json of a sweep.")
         return words, None
-    config = read_config(Path(given))
-    named = next((word for word in words if word in PRESETS), config.task)
+    config = read_any(Path(given))
+    named = next((word for word in words if word in IMITATED), config.task)
     if named != config.task:
         raise UserError(f"{given} is of the task {config.task}; leave out '{named}'.")
     return words if named in words else [words[0], named, *words[1:]], Path(given)
@@ -251,9 +323,11 @@ def parse_plain(arguments: Sequence[str], preset: TrainConfig | None = None) -> 
         preset = PRESETS[next((word for word in arguments if word in PRESETS), "push")]
     preset = dataclasses.replace(preset, task=tyro.MISSING)
     train, sweep = Train(config=preset), Sweep(config=preset)
+    digits = Imitate(config=IMITATED["digits"])
     return tyro.cli(
         Annotated[Train, tyro.conf.subcommand("train", default=train)]
         | Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep)]
+        | Annotated[Imitate[DigitsConfig], tyro.conf.subcommand("imitate", default=digits)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Render, tyro.conf.subcommand("render")]
@@ -263,13 +337,25 @@ def parse_plain(arguments: Sequence[str], preset: TrainConfig | None = None) -> 
         prog="ndp",
         description="Neural dynamic policies: training, evaluation, plots and videos.",
         args=arguments,
-        config=(
-            tyro.conf.OmitArgPrefixes,
-            tyro.conf.OmitSubcommandPrefixes,
-            tyro.conf.PositionalRequiredArgs,
-            tyro.conf.FlagCreatePairsOff,
-        ),
+        config=FLAT,
     )
+
+
+def parse_imitate(arguments: Sequence[str]) -> Imitate:
+    """Understands what follows `ndp imitate`; its help is that of digits if it names no task."""
+    words, file = take_file(["imitate", *arguments])
+    named = next((word for word in words[1:] if word in IMITATED), None)
+    if named is None and words[1:] and not words[1].startswith("-"):
+        check_known(words[1], IMITATED)
+    preset = read_imitation(file) if file else IMITATED[named or "digits"]
+    command = tyro.cli(
+        Imitate[DigitsConfig] if isinstance(preset, DigitsConfig) else Imitate[CloneConfig],
+        default=Imitate(config=dataclasses.replace(preset, task=tyro.MISSING)),
+        prog="ndp imitate",
+        args=words[1:],
+        config=FLAT,
+    )
+    return dataclasses.replace(command, file=file)
 
 
 def parse_sweep(arguments: Sequence[str], preset: TrainConfig | None) -> Sweep:
@@ -317,16 +403,16 @@ def split_over(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]
     return plain, over
 
 
-def parse_resume(command: str, arguments: Sequence[str]) -> Resume | ResumeSweep:
-    """Understands what follows `ndp train` or `ndp sweep` where it contains --resume."""
-    kinds = (Resume, Hardware) if command == "train" else (ResumeSweep,)
+def parse_resume(command: str, arguments: Sequence[str]) -> Resumption:
+    """Understands what follows a command where it contains --resume."""
+    kinds = RESUMPTIONS[command]
     known = {flag(field.name) for part in kinds for field in dataclasses.fields(part)}
     others = ", ".join(sorted(known - {"--resume"}))
     for before, word in zip(["", *arguments], arguments, strict=False):
         option = word.split("=")[0]
         if option.startswith("--") and option not in known | {"--help"}:
             raise UserError(f"{option} cannot be given with --resume; only {others} can.")
-        if word in PRESETS and before != "--resume":
+        if word in IMITATED and before != "--resume":
             raise UserError(f"Leave out '{word}': with --resume the run says its task.")
     return tyro.cli(
         kinds[0],
@@ -346,24 +432,23 @@ def check_command(command: Command) -> None:
         case ResumeSweep():
             sweep_folder.load(command.resume)
             count("--devices", command.devices)
+        case Imitate():
+            check_imitate(command)
+        case ResumeImitation():
+            check_sources(with_steps(load_imitation(command.resume), command.steps))
         case Resume():
             config = with_steps(load_config(command.resume), command.steps)
             check_wandb(command.wandb)
             check_hardware(command.hardware, config)
         case Evaluate():
-            count("--episodes", command.episodes)
-            load_config(command.run)
+            check_evaluate(command)
         case Export():
-            load_config(command.run)
+            load_any(command.run)
             check_file(command.out)
         case Render():
             check_render(command)
         case Plot():
-            if not command.runs:
-                raise UserError("Name at least one run folder to plot.")
-            for folder in command.runs:
-                load_config(folder)
-            check_file(command.out, IMAGES)
+            check_plot(command)
         case Bench():
             if command.num_envs is not None:
                 count("--num-envs", command.num_envs)
@@ -380,11 +465,52 @@ def check_train(command: Train) -> None:
     config = command.config
     known_task(config.task)
     check(config)
-    check_idle(config, chosen(config, command.file))
+    preset = read_config(command.file) if command.file else PRESETS[config.task]
+    check_idle(config, chosen(config, preset))
     if command.out:
         check_free(command.out)
     check_wandb(command.wandb)
     check_hardware(command.hardware, config)
+
+
+def check_imitate(command: Imitate) -> None:
+    """Refuses an imitation that cannot start, or that would ignore what it was told."""
+    config: DigitsConfig | CloneConfig = command.config
+    check_imitation(config)
+    preset = read_imitation(command.file) if command.file else IMITATED[config.task]
+    check_idle(config, chosen(config, preset))
+    check_sources(config)
+    if command.out:
+        check_free(command.out)
+
+
+def check_evaluate(command: Evaluate) -> None:
+    """Refuses an evaluation that cannot be made."""
+    count("--episodes", command.episodes)
+    if isinstance(load_any(command.run), TrainConfig):
+        return
+    for option, given in (
+        ("--episodes", command.episodes != EPISODES),
+        ("--stochastic", command.stochastic),
+    ):
+        if given:
+            raise UserError(
+                f"{option} means nothing to {command.run}, a run of `ndp imitate`; leave it out."
+            )
+
+
+def check_plot(command: Plot) -> None:
+    """Refuses runs that have no axes in common, and an image that cannot be written."""
+    if not command.runs:
+        raise UserError("Name at least one run folder to plot.")
+    first, *others = command.runs
+    kind = type(load_any(first))
+    for folder in others:
+        if type(load_any(folder)) is not kind:
+            raise UserError(
+                f"{first} and {folder} measure different things; plot them one after the other."
+            )
+    check_file(command.out, IMAGES)
 
 
 def check_hardware(hardware: Hardware, config: TrainConfig) -> None:
@@ -415,10 +541,10 @@ def check_hardware(hardware: Hardware, config: TrainConfig) -> None:
         )
 
 
-def chosen(config: TrainConfig, file: Path | None) -> list[str]:
-    """Settings that are not what the task's preset or the file says."""
-    preset = settings(read_config(file) if file else PRESETS[config.task])
-    return [name for name in preset if settings(config)[name] != preset[name]]
+def chosen(config: Config, preset: Config) -> list[str]:
+    """Settings that are not what the task's preset, or the file in its place, says."""
+    before = settings(preset)
+    return [name for name in before if settings(config)[name] != before[name]]
 
 
 def check_sweep(command: Sweep) -> None:
@@ -429,7 +555,8 @@ def check_sweep(command: Sweep) -> None:
     grid = cast(Grid, command.grid)
     useless = set.intersection(*(idle(member.config) for member in grid.members))
     first = grid.members[0].config
-    check_idle(first, useless.intersection(chosen(first, command.file)))
+    preset = read_config(command.file) if command.file else PRESETS[first.task]
+    check_idle(first, useless.intersection(chosen(first, preset)))
     programs = {member.setting: program(member.config) for member in grid.members}
     if command.halving and max(Counter(programs.values()).values()) < 2:
         raise UserError(
@@ -446,24 +573,38 @@ def check_wandb(wanted: bool) -> None:
 def check_render(command: Render) -> None:
     """Refuses a film that cannot be made."""
     count("--episodes", command.episodes)
+    of_a_run = Path(command.what).exists()
+    if of_a_run and command.controller:
+        raise UserError(f"--controller needs a task, and {command.what} is a run.")
+    if of_a_run and isinstance(load_any(Path(command.what)), DigitsConfig):
+        check_drawing(command)
+    else:
+        check_film(command)
+
+
+def check_drawing(command: Render) -> None:
+    """Refuses a picture of digits that cannot be made."""
+    check_file(command.out, IMAGES)
+    for name in ("near", "at", "seed"):
+        if getattr(command, name) not in (False, (), None):
+            raise UserError(f"{flag(name)} means nothing to the digits of {command.what}.")
+    check_episodes(command.which)
+
+
+def check_film(command: Render) -> None:
+    """Refuses a film of a robot that cannot be made."""
     check_file(command.out, FILMS)
     if command.seed is not None and not 0 <= command.seed < 2**32:
         raise UserError(f"--seed is {command.seed}; it must lie between 0 and 4294967295.")
-    if Path(command.what).exists() and command.controller:
-        raise UserError(f"--controller needs a task, and {command.what} is a run.")
     if Path(command.what).exists():
-        config = load_config(Path(command.what))
+        config = cast(TrainConfig | CloneConfig, load_any(Path(command.what)))
     else:
         known_task(command.what, or_else="" if command.controller else "run folder or ")
         config = PRESETS[command.what]
         for option, given in (("--which", command.which), ("--near", command.near)):
             if given:
                 raise UserError(f"{option} needs a run, and {command.what} is a task.")
-    for episode in command.which:
-        if not 0 <= episode < MOST_EPISODES:
-            raise UserError(
-                f"--which names {episode}; give episodes from 0 to {MOST_EPISODES - 1}."
-            )
+    check_episodes(command.which)
     if command.at and (not command.out or command.out.suffix != ".png"):
         raise UserError("--at is for pictures; give an --out that ends in .png, too.")
     if len(command.which) > 1 and command.out and command.out.suffix == ".png":
@@ -471,6 +612,14 @@ def check_render(command: Render) -> None:
     for step in command.at:
         if not 1 <= step <= config.episode_length:
             raise UserError(f"--at names step {step}; give 1 to {config.episode_length}.")
+
+
+def check_episodes(which: Sequence[int]) -> None:
+    for episode in which:
+        if not 0 <= episode < MOST_EPISODES:
+            raise UserError(
+                f"--which names {episode}; give episodes from 0 to {MOST_EPISODES - 1}."
+            )
 
 
 def check_file(path: Path | None, suffixes: Sequence[str] = ()) -> None:
@@ -487,9 +636,7 @@ def check_file(path: Path | None, suffixes: Sequence[str] = ()) -> None:
 def known_task(name: str, *, or_else: str = "") -> None:
     if or_else and len(Path(name).parts) > 1:
         raise UserError(f"There is no run folder {name}.")
-    if name not in PRESETS:
-        nearest = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
-        raise UserError(f"There is no {or_else}task '{name}'; did you mean '{nearest}'?")
+    check_known(name, PRESETS, or_else=or_else)
 
 
 def count(option: str, value: int) -> None:

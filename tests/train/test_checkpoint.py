@@ -11,8 +11,8 @@ import orbax.checkpoint as ocp
 import pytest
 from probes import CONFIG, RewardFromBoth
 
-from configs import Network
-from train import checkpoint, run
+from configs import DigitsConfig, Network
+from train import checkpoint, metrics, run
 from train.agent import hyperparameters
 from train.errors import Stopped, UserError
 from train.ppo import make_learner
@@ -212,3 +212,28 @@ def test_a_full_disk_is_one_sentence_and_what_was_saved_stays(state, folder, mon
         monkeypatch.setattr(ocp.JsonCheckpointHandler, "async_save", full)
         checkpoint.save(manager, state, config=CONFIG, steps=80)
     jax.tree.map(np.testing.assert_array_equal, bits(restore(folder, state)), bits(state))
+
+
+def test_an_imitation_is_saved_in_time_and_its_best_kept(tmp_path):
+    """Errors of 3, 1 and 2 after 10, 20 and 30 steps."""
+    config = DigitsConfig()
+    state = {"params": jax.numpy.arange(3.0), "key": jax.random.key(1)}
+    with checkpoint.open_manager(tmp_path, keep=1) as manager:
+        save = checkpoint.Saver(manager, config, tmp_path)
+        for steps, error in ((10, 3.0), (20, 1.0), (30, 2.0)):
+            metrics.append(tmp_path / metrics.EVALUATIONS, {"steps": steps, "error": error})
+            save({**state, "params": state["params"] + steps}, steps=steps, evaluated=True)
+        assert manager.latest_step() == 20
+        for steps in (40, 50):
+            save(state, steps=steps, at_once=True)
+        assert sorted(manager.all_steps()) == [20, 50]
+    with checkpoint.open_manager(tmp_path, read_only=True) as manager:
+        steps, best, _ = checkpoint.restore(manager, state, config=config, which="best")
+        assert steps == 20
+        np.testing.assert_array_equal(best["params"], state["params"] + 20)
+        for other, sentence in (
+            (dataclasses.replace(config, model="cnn"), "made with --model cnn-ndp, but the run's"),
+            (CONFIG, "made with settings of another kind than those of the run's config.json"),
+        ):
+            with pytest.raises(UserError, match=sentence):
+                checkpoint.restore(manager, state, config=other)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import pytest
 
 import envs
 import ndp_jax
-from configs import PRESETS
+import train
+from configs import IMITATED, PRESETS
 from train import controllers, loop, metrics, render, run, tasks
 from train.checks import flag, settings
 from train.cli import main
@@ -138,6 +140,20 @@ def test_a_sweep_understands_its_values():
         (["trian", "push"], "There is no command 'trian'; did you mean 'train'?"),
         (["render", "runs/nope"], "There is no run folder runs/nope."),
         (["plot"], "Name at least one run folder to plot."),
+        (["imitate", "pusk"], "There is no task 'pusk'; did you mean 'push'?"),
+        (["imitate", "didgits", "--model", "cnn"], "did you mean 'digits'?"),
+        (["imitate", "digits", "--model", "mlp"], "invalid choice 'mlp' for argument '--model'"),
+        (["imitate", "push", "--model", "cnn"], "Unrecognized options: --model"),
+        (["imitate", "digits", "--batch", "0"], "--batch is 0; it must be greater than 0"),
+        (["imitate", "digits", "--model", "cnn", "--alpha", "9"], "--alpha means nothing to --mod"),
+        (["imitate", "digits", "--model", "cnn", "--start", "given"], "--start means nothing to"),
+        (["imitate", "push", "--policy", "nn", "--n-basis", "9"], "--n-basis means nothing to --p"),
+        (["imitate", "push", "--demos", "nowhere"], "--demos is nowhere, but there is no such"),
+        (["imitate", "digits", "--data", "nowhere"], "--data is nowhere, but there is no such"),
+        (["imitate", "--config", "nowhere"], "There is no file nowhere."),
+        (["imitate", "--resume", "nowhere"], "There is no run folder nowhere."),
+        (["imitate", "--resume", "nowhere", "--batch", "9"], "--batch cannot be given with --res"),
+        (["imitate", "digits", "--resume=nowhere"], "Leave out 'digits': with --resume the run"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(
@@ -185,6 +201,108 @@ def test_what_cannot_work_with_a_run_is_refused(capsys, folder, arguments, sente
     assert sentence in refuse(capsys, *arguments)
     assert Path(folder, "config.json").read_bytes() == before
     assert [path.name for path in Path(folder).iterdir()] == ["config.json"]
+
+
+@pytest.fixture
+def imitations(tmp_path, monkeypatch):
+    """Folders of imitations that have not begun, and one of reinforcement learning."""
+    monkeypatch.chdir(tmp_path)
+    for name, config in {**IMITATED, "rl": PRESETS["push"]}.items():
+        (tmp_path / name).mkdir()
+        run.save_config(tmp_path / name, config, {})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "--resume", "digits"], "digits/config.json is of `ndp imitate`; give one of"),
+        (["imitate", "--resume", "rl"], "rl/config.json is of `ndp train`; give one of"),
+        (["imitate", "--resume", "digits", "--steps", "5"], "--steps 5 is less than the run's 160"),
+        (["imitate", "--resume", "push", "--steps", "9" * 20], "it must be at most 2147483647."),
+        (["train", "--config", "push/config.json"], "push/config.json is of `ndp imitate`; give"),
+        (["imitate", "--config", "rl/config.json"], "rl/config.json is of `ndp train`; give one"),
+        (["imitate", "push", "--config", "digits/config.json"], "of the task digits; leave out 'p"),
+        (["imitate", "digits", "--out", "rl"], "rl is not empty; choose another --out."),
+        (["evaluate", "digits", "--stochastic"], "--stochastic means nothing to digits, a run of"),
+        (["evaluate", "push", "--episodes", "9"], "--episodes means nothing to push, a run of"),
+        (["render", "digits", "--near"], "--near means nothing to the digits of digits."),
+        (["render", "digits", "--out", "a.mp4"], "it must end in .png, .pdf, .svg."),
+        (["render", "push", "--at", "151", "--out", "a.png"], "--at names step 151; give 1 to 150"),
+        (["plot", "digits", "rl"], "digits and rl measure different things; plot them one after"),
+        (["plot", "push", "digits"], "push and digits measure different things; plot them one"),
+    ],
+)
+def test_what_cannot_work_with_an_imitation_is_refused(capsys, imitations, arguments, sentence):
+    assert sentence in refuse(capsys, *arguments)
+    assert len(list(imitations.rglob("*.*"))) == len(IMITATED) + 1
+
+
+@pytest.mark.parametrize("task", IMITATED)
+def test_the_task_selects_what_an_imitation_starts_from(task):
+    command = parse(["imitate", task, "--seed", "3", "--steps", "20", "--hidden", "8"])
+    expected = {"seed": 3, "steps": 20, "hidden": (8,)}
+    assert command.config == replaced(IMITATED[task], expected)
+
+
+def test_a_file_of_settings_takes_the_place_of_an_imitations_defaults(tmp_path):
+    config = replaced(IMITATED["digits"], {"model": "cnn", "n_basis": 10, "batch": 7})
+    run.save_config(tmp_path, config, {})
+    file = str(tmp_path / "config.json")
+    assert parse(["imitate", "--config", file]).config == config
+    command = parse(["imitate", "digits", f"--config={file}", "--seed", "4"])
+    assert command.config == replaced(config, {"seed": 4})
+    check_command(command)
+
+
+@pytest.fixture
+def imitation(monkeypatch):
+    """Stands in for the loop; returns what it was asked."""
+    asked = []
+
+    def noting(name, answer):
+        def function(*arguments, **options):
+            options.pop("console", None)
+            asked.append((name, *arguments, options))
+            return answer
+
+        return function
+
+    answers = {
+        "imitate": Path("digits"),
+        "resume": Path("digits"),
+        "export": Path("policy.msgpack"),
+        "render": Path("digits.png"),
+        "evaluate": {"error": 0.25, "worst": 3.5, "samples": 2000},
+    }
+    stub = types.SimpleNamespace(**{n: noting(n, answer) for n, answer in answers.items()})
+    monkeypatch.setitem(sys.modules, "train.imitate", stub)
+    monkeypatch.setattr(train, "imitate", stub, raising=False)
+    return asked
+
+
+def test_commands_reach_the_imitation(capsys, imitations, imitation):
+    assert main(["imitate", "digits", "--out", "new"]) == 0
+    assert main(["imitate", "--resume", "digits", "--steps", "20000"]) == 0
+    assert main(["evaluate", "digits", "--checkpoint", "best"]) == 0
+    assert main(["export", "digits"]) == 0
+    assert main(["render", "digits", "--which", "3", "--out", "a.png"]) == 0
+    assert imitation == [
+        ("imitate", IMITATED["digits"], {"out": Path("new")}),
+        ("resume", Path("digits"), {"steps": 20000}),
+        ("evaluate", Path("digits"), {"which": "best"}),
+        ("export", Path("digits"), None, {"which": "latest"}),
+        (
+            "render",
+            Path("digits"),
+            Path("a.png"),
+            {"which": "latest", "episodes": (3,), "near": False, "at": None, "seed": None},
+        ),
+    ]
+    said = capsys.readouterr().out
+    assert "Error 0.25 px^2 per coordinate, at worst 3.5, 2000 held-out digits" in said
+    assert "Wrote policy.msgpack\nWrote digits.png" in said
+    assert json.loads(Path("digits", "evaluation-best.json").read_text())["worst"] == 3.5
 
 
 def test_a_package_that_is_missing_is_named_before_a_folder_is_made(capsys, folder, monkeypatch):
@@ -297,6 +415,9 @@ QUICK = [
     ["evaluate", "nowhere"],
     ["render", "nowhere"],
     ["plot", "nowhere"],
+    ["imitate", "push", "--help"],
+    ["imitate", "digits", "--batch", "0"],
+    ["imitate", "--resume", "nowhere"],
 ]
 
 
@@ -320,17 +441,26 @@ print("heavy:", heavy or "none", "seconds:", time.process_time())
     assert float(last.split()[-1]) < 1
 
 
-def test_help_names_every_setting_with_default_and_help():
+@pytest.mark.parametrize(
+    ("arguments", "config"),
+    [
+        (["train"], PRESETS["push"]),
+        (["imitate"], IMITATED["digits"]),
+        (["imitate", "throw"], IMITATED["throw"]),
+    ],
+)
+def test_help_names_every_setting_with_default_and_help(arguments, config):
     shown = subprocess.run(
-        [sys.executable, "-m", "train.cli", "train", "--help"],
+        [sys.executable, "-m", "train.cli", *arguments, "--help"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
     shown = " ".join(shown.replace("│", " ").split())
-    for name, value in settings(PRESETS["push"]).items():
+    for name, value in settings(config).items():
         if name != "task":
             default = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            default = default or "''"
             assert re.search(rf"{flag(name)} .*?[a-z] .*?\(default: {re.escape(default)}\)", shown)
 
 

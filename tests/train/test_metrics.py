@@ -1,3 +1,4 @@
+import math
 import sys
 from types import SimpleNamespace
 
@@ -38,6 +39,12 @@ def test_what_is_published_is_named_after_its_file(tmp_path):
         write(TIMING, 10, {"seconds": 1.0})
         write(EVALUATIONS, 10, {"success": 0.5})
     assert published == [(10, ROW), (10, {"evaluation/success": 0.5})]
+
+
+def test_the_best_evaluation_of_an_imitation_has_the_lowest_error(tmp_path):
+    for steps, error in ((0, math.nan), (10, 3.0), (20, 1.0), (30, 1.0), (40, math.inf)):
+        metrics.append(tmp_path / metrics.EVALUATIONS, {"steps": steps, "error": error})
+    assert metrics.best_evaluation(tmp_path) == 20
 
 
 def test_the_best_evaluation_is_the_first_of_equals(tmp_path):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from configs import PRESETS, Network, TrainConfig
+from configs import IMITATED, PRESETS, CloneConfig, DigitsConfig, Network, TrainConfig
 from train import run
 from train.errors import UserError
 
@@ -50,6 +50,9 @@ def test_an_unwritable_folder_is_refused(tmp_path):
         (None, "no config.json"),
         ("{", "cannot be read"),
         ("[]", "it must hold settings by name"),
+        ('{"task": "digits", "model": "cnn", "descent": {}, "tusk": 1}', "unknown setting 'tusk'"),
+        ('{"task": "push", "descent": {"batch": 0}}', "--batch is 0; it must be greater than 0"),
+        ('{"task": "push", "descent": 3}', "'descent' is 3; it must hold settings by name"),
         ('{"tusk": 1}', "unknown setting 'tusk'"),
         ('{"task": "push", "ppo": 3}', "'ppo' is 3; it must hold settings by name"),
         ('{"task": "push", "seed": "one"}', "--seed is 'one'; it must be a whole number"),
@@ -83,3 +86,45 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         run.write_json(path, {"a": TrainConfig})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize("task", IMITATED)
+def test_an_imitation_survives_the_file_and_can_be_continued(tmp_path, task):
+    config = IMITATED[task]
+    run.save_config(tmp_path, config, {"jax": "1"})
+    assert run.load_imitation(tmp_path) == run.load_any(tmp_path) == config
+    with pytest.raises(
+        UserError, match=r"config.json is of `ndp imitate`; give one of `ndp train`"
+    ):
+        run.load_config(tmp_path)
+    steps = config.descent.steps + 1
+    raised = run.with_steps(config, steps)
+    assert raised.descent == dataclasses.replace(config.descent, steps=steps)
+    run.save_steps(tmp_path, steps)
+    assert run.load_imitation(tmp_path) == raised
+    assert json.loads((tmp_path / "config.json").read_text())["versions"] == {"jax": "1"}
+    with pytest.raises(UserError, match=rf"--steps 1 is less than the run's {steps - 1}"):
+        run.with_steps(config, 1)
+
+
+def test_a_run_of_reinforcement_learning_is_no_imitation(tmp_path):
+    run.save_config(tmp_path, CONFIG, {})
+    assert run.load_any(tmp_path) == CONFIG
+    with pytest.raises(
+        UserError, match=r"config.json is of `ndp train`; give one of `ndp imitate`"
+    ):
+        run.load_imitation(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (DigitsConfig(model="mlp-ndp", seed=2), "digits-mlp-ndp-seed2"),
+        (CloneConfig(task="push"), "push-clone-ndp-seed0"),
+        (CloneConfig(task="push", policy="nn", observation="image"), "push-clone-nn-image-seed0"),
+    ],
+)
+def test_the_folder_of_an_imitation_is_named_by_what_it_learns(tmp_path, monkeypatch, config, name):
+    monkeypatch.chdir(tmp_path)
+    assert run.fresh(config, None).as_posix() == f"runs/{name}"
+    assert run.fresh(config, None).as_posix() == f"runs/{name}-2"
