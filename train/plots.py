@@ -1,6 +1,6 @@
 """Learning curves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from itertools import cycle, product
 from pathlib import Path
@@ -10,9 +10,9 @@ import matplotlib
 import numpy as np
 from scipy.stats import trim_mean
 
-from configs import TrainConfig
+from configs import CloneConfig, Config
 from train import metrics, run
-from train.checks import idle, settings
+from train.checks import idle, learner, settings
 from train.errors import UserError
 from train.metrics import EVALUATIONS, METRICS, TIMING
 
@@ -38,6 +38,9 @@ POINTS = 500
 """Of a curve, at most."""
 
 WIDTH_IN_LETTERS = 130  # of the figure
+
+LEARNER = "learner"
+"""Of a group's settings: the policy, or the model of digits."""
 
 DRAWN = ("success", "returns")
 XLABELS = ("environment steps", "wall time of training (minutes)")
@@ -79,7 +82,15 @@ def learning_curves(
     Raises:
       UserError: a folder is not a run or has nothing to draw yet, or the image cannot be written.
     """
-    figure = draw(gather(folders), statistic)
+    save(draw(gather(folders), statistic), path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes and closes a figure.
+
+    Raises:
+      UserError: the image cannot be written.
+    """
     try:
         figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
@@ -90,18 +101,28 @@ def learning_curves(
 
 def gather(folders: list[Path]) -> list[Group]:
     """Reads runs and groups those whose settings differ in nothing that matters but the seed."""
-    groups: dict[tuple, list[Record]] = {}
+    return [(kind, [read(folder) for folder in group]) for kind, group in alike(folders)]
+
+
+def alike(folders: Sequence[Path]) -> list[tuple[dict[str, Any], list[Path]]]:
+    """Groups runs whose settings differ in nothing that matters but the seed."""
+    groups: dict[tuple, list[Path]] = {}
     for folder in dict.fromkeys(folders):
-        shared = tuple(learning_settings(run.load_config(folder)).items())
-        groups.setdefault(shared, []).append(read(folder))
-    return [(dict(shared), records) for shared, records in groups.items()]
+        shared = tuple(learning_settings(run.load_any(folder)).items())
+        groups.setdefault(shared, []).append(folder)
+    return [(dict(shared), group) for shared, group in groups.items()]
 
 
-def learning_settings(config: TrainConfig) -> dict[str, Any]:
-    """The settings that decide what a run learns, but for the seed."""
+def learning_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide what a run learns, but for the seed; first what learns it."""
     bookkeeping = {*run.MAY_CHANGE} - {"steps"}  # which the learning rate follows
     left_out = {"seed", "max_skipped"} | bookkeeping | idle(config)
-    return {name: value for name, value in settings(config).items() if name not in left_out}
+    if isinstance(config, CloneConfig):
+        left_out |= {"num_envs"}  # of evaluations
+    every = settings(config)
+    return {LEARNER: every.pop(learner(config))} | {
+        name: value for name, value in every.items() if name not in left_out
+    }
 
 
 def read(folder: Path) -> Record:
@@ -144,16 +165,11 @@ def read_columns(folder: Path, file: str, names: Sequence[str]) -> Columns:
 def draw(groups: list[Group], statistic: str) -> Figure:
     """Draws success and return (columns) against environment steps and wall time (rows)."""
     kinds = [kind for kind, _ in groups]
-    policies = [kind["policy"] for kind in kinds]
-    if len(set(policies)) == len(policies):
-        styles = [(COLORS[policy], "-") for policy in policies]
-    else:
-        styles = [(color, line) for line, color in product(("-", "--", "-."), PALETTE)]
     word, reduce_runs = STATISTICS[statistic]
 
     figure, axes = plt.subplots(2, 2, figsize=(10, 6.8), sharex="row", sharey="col")
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-    for (kind, records), (color, line) in zip(groups, cycle(styles), strict=False):
+    for (kind, records), (color, line) in zip(groups, styles(kinds, COLORS), strict=False):
         label = f"{name_of(kind, kinds)}, {len(records)} run{'s' if len(records) > 1 else ''}"
         look = {"color": color, "linestyle": line, "label": label}
         for axis, (x, y) in zip(axes.flat, product(("steps", "minutes"), DRAWN), strict=True):
@@ -177,7 +193,22 @@ def draw(groups: list[Group], statistic: str) -> Figure:
         explanation += f"; {word} over runs and its 95 % bootstrap interval"
     if any(len(record.held_out["steps"]) for _, records in groups for record in records):
         explanation += "\nCircles: held-out episodes, action means"
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+    explain(figure, axes[0, 0], explanation)
+    figure.suptitle(", ".join(dict.fromkeys(kind["task"] for kind in kinds)))
+    return figure
+
+
+def styles(kinds: Sequence[dict[str, Any]], colors: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A color and a line style for each of the groups: the learner's, where all have another."""
+    learners = [kind[LEARNER] for kind in kinds]
+    if len(set(learners)) == len(learners):
+        return iter([(colors[name], "-") for name in learners])
+    return cycle((color, line) for line, color in product(("-", "--", "-."), PALETTE))
+
+
+def explain(figure: Figure, axis: Axes, explanation: str) -> None:
+    """Puts the labels of an axis under a figure, below an explanation of what is drawn."""
+    handles, labels = axis.get_legend_handles_labels()
     legend = figure.legend(
         handles,
         labels,
@@ -188,16 +219,14 @@ def draw(groups: list[Group], statistic: str) -> Figure:
         title_fontsize="small",
     )
     legend.get_title().set_multialignment("center")
-    figure.suptitle(", ".join(dict.fromkeys(kind["task"] for kind in kinds)))
-    return figure
 
 
 def name_of(kind: dict[str, Any], kinds: list[dict[str, Any]]) -> str:
-    """The policy, the task if there are several, and what sets it apart on its task."""
+    """What learns, the task if there are several, and what sets it apart on its task."""
     rivals = [other for other in kinds if other["task"] == kind["task"]]
-    parts = [kind["policy"]] + [kind["task"]] * (len(rivals) < len(kinds))
+    parts = [kind[LEARNER]] + [kind["task"]] * (len(rivals) < len(kinds))
     for name, value in kind.items():
-        if name != "policy" and any(other.get(name, value) != value for other in rivals):
+        if name != LEARNER and any(other.get(name, value) != value for other in rivals):
             shown = "x".join(map(str, value)) if isinstance(value, tuple) else value
             shown = f"{value:g}" if isinstance(value, float) else shown
             parts.append(f"{name.replace('_', ' ')} {shown}")

@@ -135,7 +135,7 @@ def test_long_runs_are_thinned(tmp_path):
         training={"steps": x, "minutes": x, "success": x, "returns": x},
         held_out=dict.fromkeys(("steps", "success", "returns"), np.zeros(0)),
     )
-    figure = plots.draw([({"policy": "ndp", "task": "push"}, [record])], "mean")
+    figure = plots.draw([({plots.LEARNER: "ndp", "task": "push"}, [record])], "mean")
     plots.plt.close(figure)
     steps, success = main_curve(figure.axes[0])
     assert len(steps) == plots.POINTS and steps[-1] == x[-1]

@@ -93,9 +93,7 @@ def test_an_imitation_survives_the_file_and_can_be_continued(tmp_path, task):
     config = IMITATED[task]
     run.save_config(tmp_path, config, {"jax": "1"})
     assert run.load_imitation(tmp_path) == run.load_any(tmp_path) == config
-    with pytest.raises(
-        UserError, match=r"config.json is of `ndp imitate`; give one of `ndp train`"
-    ):
+    with pytest.raises(UserError, match=r"is of `ndp imitate`; give one of `ndp train`"):
         run.load_config(tmp_path)
     steps = config.descent.steps + 1
     raised = run.with_steps(config, steps)
@@ -110,9 +108,7 @@ def test_an_imitation_survives_the_file_and_can_be_continued(tmp_path, task):
 def test_a_run_of_reinforcement_learning_is_no_imitation(tmp_path):
     run.save_config(tmp_path, CONFIG, {})
     assert run.load_any(tmp_path) == CONFIG
-    with pytest.raises(
-        UserError, match=r"config.json is of `ndp train`; give one of `ndp imitate`"
-    ):
+    with pytest.raises(UserError, match=r"is of `ndp train`; give one of `ndp imitate`"):
         run.load_imitation(tmp_path)
 
 
