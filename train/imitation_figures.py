@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter
 
 from train import metrics
@@ -207,16 +208,16 @@ def draw_success(rows: Sequence[Success], published: Mapping[tuple[str, str], fl
     for row in rows:
         draw_bar(axis, tasks.index(row.task) + CENTRES[row.policy], row.seeds, COLORS[row.policy])
     for policy in CENTRES:
-        axis.bar([], [], color=COLORS[policy], alpha=0.75, label=policy)
+        axis.add_patch(Rectangle((0, 0), 0, 0, color=COLORS[policy], alpha=0.75, label=policy))
     places = [
         (tasks.index(task) + CENTRES[policy] + BESIDE, value)
         for (task, policy), value in published.items()
         if task in tasks
     ]
     if places:
-        look = {"markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1.3, "zorder": 5}
+        look = {"color": "white", "edgecolors": "black", "linewidths": 1.3, "zorder": 5}
         x, y = zip(*places, strict=True)
-        axis.plot(x, y, "D", color="black", clip_on=False, label="paper", **look)
+        axis.scatter(x, y, s=36, marker="D", clip_on=False, label="paper", **look)
     axis.set_xticks(range(len(tasks)), tasks)
     axis.set(ylabel="success rate", ylim=(0, 1.05))
     axis.grid(alpha=0.25, axis="y")

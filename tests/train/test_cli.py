@@ -305,6 +305,17 @@ def test_commands_reach_the_imitation(capsys, imitations, imitation):
     assert json.loads(Path("digits", "evaluation-best.json").read_text())["worst"] == 3.5
 
 
+def test_imitations_are_drawn(capsys, imitations):
+    for steps, error in ((0, 9.0), (1000, 1.0)):
+        metrics.append(Path("push", metrics.EVALUATIONS), {"steps": steps, "error": error})
+    timing = {"steps": 1000, "seconds": 9.0, "evaluating": 1.0, "saving": 1.0}
+    metrics.append(Path("push", metrics.TIMING), timing)
+    assert main(["plot", "push"]) == 0
+    assert "Wrote curves.png" in capsys.readouterr().out
+    assert Path("curves.png").stat().st_size > 0
+    assert "digits/evaluations.csv has no column steps" in refuse(capsys, "plot", "digits")
+
+
 def test_a_package_that_is_missing_is_named_before_a_folder_is_made(capsys, folder, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for arguments in (["train", "push", "--out", "new"], ["train", "--resume", "run"]):
