@@ -10,7 +10,15 @@ from typing import Annotated, Generic, Literal, TypeVar, cast
 
 import tyro
 
-from configs import IMITATED, PRESETS, CloneConfig, Config, DigitsConfig, TrainConfig
+from configs import (
+    IMITATED,
+    PRESETS,
+    CloneConfig,
+    Config,
+    DigitsConfig,
+    ImitateConfig,
+    TrainConfig,
+)
 from train import sweep_folder
 from train.checks import (
     check,
@@ -134,7 +142,7 @@ class ResumeSweep:
     """Devices to spread the members over."""
 
 
-Imitated = TypeVar("Imitated", DigitsConfig, CloneConfig)
+Imitated = TypeVar("Imitated", bound=ImitateConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -475,7 +483,7 @@ def check_train(command: Train) -> None:
 
 def check_imitate(command: Imitate) -> None:
     """Refuses an imitation that cannot start, or that would ignore what it was told."""
-    config: DigitsConfig | CloneConfig = command.config
+    config: ImitateConfig = command.config
     check_imitation(config)
     preset = read_imitation(command.file) if command.file else IMITATED[config.task]
     check_idle(config, chosen(config, preset))

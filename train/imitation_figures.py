@@ -157,7 +157,7 @@ def draw(groups: list[Group], statistic: str) -> Figure:
     return figure
 
 
-def draw_baselines(axes: Sequence[Axes], found: list[Baselines]) -> None:
+def draw_baselines(axes: np.ndarray, found: list[Baselines]) -> None:
     """Draws each baseline, on average over the runs that know it, as a dashed line."""
     for name, label in BASELINES.items():
         values = [baselines[name] for baselines in found if name in baselines]

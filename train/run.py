@@ -26,7 +26,7 @@ MAY_CHANGE = ("steps", "eval_episodes", "eval_every", "checkpoint_seconds", "kee
 """Settings that a run may be continued with although its checkpoints were made with others."""
 
 
-AnyConfig = TypeVar("AnyConfig", TrainConfig, DigitsConfig, CloneConfig, ImitateConfig, Config)
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def kind_of(content: dict[str, Any]) -> type[Config]:
