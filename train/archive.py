@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,8 @@ def write(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream:
-            (np.savez_compressed if compressed else np.savez)(stream, **arrays)
+            save: Any = np.savez_compressed if compressed else np.savez
+            save(stream, **arrays)
         partial.replace(file)
     except OSError as error:
         raise UserError(f"Cannot write {file} ({error}); make room there or {remedy}.") from None

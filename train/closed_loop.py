@@ -28,9 +28,7 @@ class Play(Protocol):
 PlayBatch = Callable[[PyTree, PRNGKeyArray], Outcome]
 
 
-def make_player(
-    env: MjxEnv, act: Act, *, num_envs: int, chunk: int, camera: bool = False
-) -> Play:
+def make_player(env: MjxEnv, act: Act, *, num_envs: int, chunk: int, camera: bool = False) -> Play:
     """The evaluation of a policy, `num_envs` episodes at a time.
 
     Args:

@@ -24,7 +24,7 @@ def camera(env: MjxEnv) -> Iterator[Camera]:
       UserError: there is no OpenGL here.
     """
     try:
-        taking = Camera(env.mj_model, height=SIZE, width=SIZE)
+        taking = Camera(env.mj_model, height=SIZE, width=SIZE, plain=True)
     except NoRenderer as problem:
         raise UserError(f"No pictures: {problem}") from None
     try:
