@@ -12,6 +12,7 @@ from rich.console import Console
 from train import runtime
 from train.commands import (
     Bench,
+    Demos,
     Evaluate,
     Export,
     Imitate,
@@ -112,6 +113,33 @@ def farewell(folder: Path, console: Console) -> None:
         f"       ndp export {folder}",
     ):
         console.print(line, soft_wrap=True)
+
+
+def demos(command: Demos, console: Console) -> None:
+    """`ndp demos`."""
+    import envs
+    from train import demonstrations
+    from train.checkpoint import load_run
+
+    if command.run:
+        config, env, state = load_run(command.run)
+        demonstrator = demonstrations.policy(env, config, state)
+    else:
+        env, demonstrator = envs.make(command.task), demonstrations.script(command.task)
+    noise = demonstrations.NOISE[command.task] if command.noise is None else command.noise
+    recorded = demonstrations.record(
+        env,
+        command.task,
+        demonstrator,
+        episodes=command.episodes,
+        seed=command.seed,
+        noise=noise,
+        images=command.images,
+    )
+    demonstrations.save(command.file, recorded)
+    console.print(f"{command.episodes} of {recorded.played} episodes succeeded (noise {noise:g})")
+    size = command.file.stat().st_size / 1e6
+    console.print(f"Wrote {command.file} ({size:.1f} MB)", soft_wrap=True)
 
 
 def evaluate(command: Evaluate, console: Console) -> None:
@@ -304,6 +332,7 @@ ACTIONS = {
     ResumeSweep: sweep,
     Imitate: imitate,
     ResumeImitation: imitate,
+    Demos: demos,
     Evaluate: evaluate,
     Export: export,
     Render: render,

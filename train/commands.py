@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import importlib.util
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -188,6 +189,32 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Demos:
+    """Record demonstrations of a task, by its script or by a trained policy, in one file."""
+
+    task: tyro.conf.Positional[str]
+    """Task: throw, pick, push, soccer or faucet."""
+    episodes: int = 200
+    """Successful episodes to record."""
+    run: Path | None = None
+    """Run folder whose policy demonstrates; by default the task's script does."""
+    noise: float | None = None
+    """Standard deviation of the noise on the actions executed, in action units, which the recorded
+    actions are without; by default what the task's script can bear."""
+    images: bool = False
+    """Record 84 x 84 pictures of the scene, too."""
+    seed: int = 0
+    """Seed of starts and noise."""
+    out: Path | None = None
+    """File to create, .npz; by default demos/TASK.npz."""
+
+    @property
+    def file(self) -> Path:
+        """Where to."""
+        return self.out or Path("demos") / f"{self.task}.npz"
+
+
+@dataclasses.dataclass(frozen=True)
 class Export:
     """Write a policy into one file that `ndp_jax.load_policy` reads."""
 
@@ -265,7 +292,10 @@ class Bench:
         return dataclasses.replace(preset, num_envs=self.num_envs or preset.num_envs)
 
 
-COMMANDS = ("train", "sweep", "imitate", "evaluate", "export", "render", "plot", "tasks", "bench")
+COMMANDS = (
+    *("train", "sweep", "demos", "imitate"),
+    *("evaluate", "export", "render", "plot", "tasks", "bench"),
+)
 Resumption = Resume | ResumeSweep | ResumeImitation
 RESUMPTIONS = {
     "train": (Resume, Hardware),
@@ -274,7 +304,8 @@ RESUMPTIONS = {
 }
 """What --resume makes of a command; the first holds the options of the others."""
 
-Command = Train | Sweep | Imitate | Resumption | Evaluate | Export | Render | Plot | Tasks | Bench
+Making = Train | Sweep | Demos | Imitate | Resumption
+Command = Making | Evaluate | Export | Render | Plot | Tasks | Bench
 FLAT = (
     tyro.conf.OmitArgPrefixes,
     tyro.conf.OmitSubcommandPrefixes,
@@ -336,6 +367,7 @@ def parse_plain(arguments: Sequence[str], preset: TrainConfig | None = None) -> 
         Annotated[Train, tyro.conf.subcommand("train", default=train)]
         | Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep)]
         | Annotated[Imitate[DigitsConfig], tyro.conf.subcommand("imitate", default=digits)]
+        | Annotated[Demos, tyro.conf.subcommand("demos")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Render, tyro.conf.subcommand("render")]
@@ -448,6 +480,8 @@ def check_command(command: Command) -> None:
             config = with_steps(load_config(command.resume), command.steps)
             check_wandb(command.wandb)
             check_hardware(command.hardware, config)
+        case Demos():
+            check_demos(command)
         case Evaluate():
             check_evaluate(command)
         case Export():
@@ -578,6 +612,28 @@ def check_wandb(wanted: bool) -> None:
         raise UserError("--wandb needs the package wandb; run `pip install wandb`.")
 
 
+def check_demos(command: Demos) -> None:
+    """Refuses demonstrations that cannot be recorded, or that would overwrite others."""
+    known_task(command.task)
+    count("--episodes", command.episodes)
+    check_seed(command.seed)
+    noise = command.noise
+    if noise is not None and not 0 <= noise < math.inf:
+        raise UserError(f"--noise is {noise}; it must be a finite number and not negative.")
+    if command.run:
+        task = load_config(command.run).task
+        if task != command.task:
+            raise UserError(f"{command.run} is a run of {task}; name that task or another run.")
+    check_file(command.file, (".npz",))
+    if command.file.exists():
+        raise UserError(f"{command.file} exists already; choose another --out.")
+
+
+def check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed < 2**32:
+        raise UserError(f"--seed is {seed}; it must lie between 0 and 4294967295.")
+
+
 def check_render(command: Render) -> None:
     """Refuses a film that cannot be made."""
     count("--episodes", command.episodes)
@@ -604,6 +660,9 @@ def check_film(command: Render) -> None:
     check_file(command.out, FILMS)
     if command.seed is not None and not 0 <= command.seed < 2**32:
         raise UserError(f"--seed is {command.seed}; it must lie between 0 and 4294967295.")
+    check_seed(command.seed)
+    if Path(command.what).exists() and command.controller:
+        raise UserError(f"--controller needs a task, and {command.what} is a run.")
     if Path(command.what).exists():
         config = cast(TrainConfig | CloneConfig, load_any(Path(command.what)))
     else:

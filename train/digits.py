@@ -13,12 +13,7 @@ primitives", Neural Networks 127, 2020, who describe such a family; shapes and n
 """
 
 import math
-import os
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -27,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from train import archive
 from train.errors import UserError
 from train.runtime import cache_folder
 
@@ -52,10 +48,6 @@ BATCH = 500
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
-
-UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError)
-UNREADABLE += (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
-"""What NumPy raises of damaged files."""
 
 
 class Digits(NamedTuple):
@@ -245,21 +237,8 @@ def _rounded(stroke: Float[Array, "points 2"]) -> Float[Array, "points 2"]:
 
 
 def _write(file: Path, digits: Digits) -> None:
-    """Writes a file whole or not at all."""
     levels = digits._replace(images=np.round(255 * digits.images).astype(np.uint8))
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
-            np.savez(stream, **levels._asdict())
-        partial.replace(file)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write {file} ({error}); make room there or set XDG_CACHE_HOME."
-        ) from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+    archive.write(file, levels._asdict(), remedy="set XDG_CACHE_HOME")
 
 
 def _read(file: Path, count: int) -> Digits:
@@ -269,6 +248,6 @@ def _read(file: Path, count: int) -> Digits:
         found = [array.shape for array in digits]
         if found != [(count, SIZE, SIZE), (count, STEPS + 1, 2), (count,)]:
             raise ValueError(f"shapes {found}")
-    except UNREADABLE as error:
+    except archive.UNREADABLE as error:
         raise UserError(f"The cached digits in {file} are damaged ({error}); delete it.") from None
     return digits._replace(images=digits.images.astype(np.float32) / 255)

@@ -158,6 +158,11 @@ def validation_key(seed: int) -> PRNGKeyArray:
     return jax.random.fold_in(jax.random.key(seed), 2**31 + 1)
 
 
+def demonstration_key(seed: int) -> PRNGKeyArray:
+    """Key of the episodes that demonstrations show, which are none of the others."""
+    return jax.random.fold_in(jax.random.key(seed), 2**31 + 2)
+
+
 def summarize(outcome: Outcome) -> dict[str, float]:
     """Success with its 95 % Wilson interval, mean return and distance (m), broken episodes."""
     episodes = outcome.success.shape[0]

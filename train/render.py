@@ -28,7 +28,7 @@ from train.ppo import TrainState
 VIDEO_FPS = 30
 
 # A GIF is made for web pages, a strip shows the first episode in a few moments side by side.
-PAGE_SIZE = {"height": 300, "width": 400}
+PAGE_SIZE: Any = {"height": 300, "width": 400}
 GIF_FPS = 10
 STRIP_MOMENTS = 4
 
