@@ -64,6 +64,8 @@ class DigitsConfig:
     """Digits to learn from."""
     held_out: int = 2_000
     """Digits to be judged by."""
+    shift: int = 2
+    """Pixels by which a digit is moved at random whenever it is learned from, at most."""
     data: str = ""
     """A 40x40-smnist.mat, whose last digits are held out; by default digits are generated."""
     start: Literal["predicted", "given"] = "predicted"

@@ -1,16 +1,26 @@
 """Neural dynamic policies in JAX: a policy whose output layer is a differentiable movement."""
 
 from ndp_jax.dmp import DMP, Trajectory, fit, fit_shared, resample, rollout
-from ndp_jax.export import LoadedPolicy, load_policy, save_policy
+from ndp_jax.export import (
+    LoadedPolicy,
+    LoadedWriter,
+    load_policy,
+    load_writer,
+    save_policy,
+    save_writer,
+)
 
 __all__ = [
     "DMP",
     "LoadedPolicy",
+    "LoadedWriter",
     "Trajectory",
     "fit",
     "fit_shared",
     "load_policy",
+    "load_writer",
     "resample",
     "rollout",
     "save_policy",
+    "save_writer",
 ]

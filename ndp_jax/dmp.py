@@ -304,6 +304,32 @@ def fit_shared(
     return _fit_shared(dmp, positions, goal, rcond=rcond, regularization=_ridge(regularization))
 
 
+def orthonormal(
+    dmp: DMP, *, start: bool = True, damping: float = 1e-4
+) -> Float[np.ndarray, "parameters parameters"]:
+    """Parameters of movements that are orthonormal to each other, for gradient descent.
+
+    Args:
+      dmp: the primitive. A scaled forcing term is taken for one of a unit offset g - y0.
+      start: whether y0 is a parameter, too; it is 0 otherwise.
+      damping: movements smaller than this share of the largest, for unit parameters, are not
+        enlarged to unit size any more.
+
+    Returns:
+      A matrix in float64 whose columns are parameters, ordered y0 (if `start`), g - y0 and N
+      weights. The movements from rest that columns stand for have a mean square of 1 over the
+      samples, or less where damped, and mean products of 0.
+    """
+    response = _response(dmp)[0][:, 1:]
+    # A forcing of alpha * beta displaces the spring as far as a goal offset of 1 does.
+    scale = np.r_[1, np.full(dmp.n_basis, dmp.alpha**2 / 4)]
+    movements = response * scale
+    if start:
+        movements, scale = np.c_[np.ones(len(movements)), movements], np.r_[1, scale]
+    _, values, right = np.linalg.svd(movements / math.sqrt(len(movements)), full_matrices=False)
+    return scale[:, None] * right.T / np.hypot(values, damping * values[0])
+
+
 def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha) -> tuple[int, ...]:
     """(..., D), the broadcast shape of all arguments."""
     shapes = {"goal": jnp.shape(goal), "y0": jnp.shape(y0), "dy0": jnp.shape(dy0)}

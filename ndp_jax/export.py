@@ -1,7 +1,9 @@
-"""Policies as files, which hold what is needed to act and nothing else.
+"""Policies and writers as files, which hold what is needed to act and nothing else.
 
     policy = ndp_jax.load_policy("policy.msgpack")
     actions = policy(observation, velocity)  # (..., T, A), the robot's next T actions
+    writer = ndp_jax.load_writer("policy.msgpack")
+    path = writer(image)  # (..., samples, 2), the stroke that drew the picture
 
 The first line of a file names its format and the SHA-256 of the rest, which is MessagePack: a
 description of the policy's modules, their parameters, the statistics of the observations, and what
@@ -24,13 +26,21 @@ from flax import serialization
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from ndp_jax.dmp import DMP
+from ndp_jax.networks import CNN
 from ndp_jax.normalize import RunningStats, normalize
 from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
+from ndp_jax.writing import ParameterHead, PathHead, StrokeHead, Writer, Written
 
-FORMAT = 3
+FORMAT = 4
 """Of the files written; whoever changes a part's fields raises it."""
 
-PARTS = {part.__name__: part for part in (Policy, PrimitiveHead, DirectHead, DMP)}
+PARTS = {
+    part.__name__: part
+    for part in (
+        *(Policy, PrimitiveHead, DirectHead, DMP),
+        *(CNN, Writer, StrokeHead, ParameterHead, PathHead),
+    )
+}
 """What a file can describe: parts whose actions do not depend on where the robot is."""
 
 
@@ -63,9 +73,9 @@ class LoadedPolicy:
         return self.policy.head.action_size
 
     @property
-    def observation_size(self) -> int:
-        """O."""
-        return self.statistics.mean.shape[0]
+    def observation_shape(self) -> tuple[int, ...]:
+        """(O,), or (height, width, channels) of a policy that sees pictures."""
+        return self.statistics.mean.shape
 
     @property
     def velocity_size(self) -> int:
@@ -84,7 +94,8 @@ class LoadedPolicy:
         positions, which shift with the robot.
 
         Args:
-          observation: as the task gives it, (..., O).
+          observation: as the task gives it, (..., O), or pictures from 0 to 1, (..., height, width,
+            channels).
           velocity: of the robot when asked, per second, in the units that actions move, (..., D);
             what the movement sets out with. None for a robot at rest. A policy without a primitive
             ignores it.
@@ -96,11 +107,11 @@ class LoadedPolicy:
           ValueError: a shape is not what the policy has learned with.
         """
         observation = jnp.asarray(observation, self.statistics.mean.dtype)
-        if observation.shape[-1:] != (self.observation_size,):
-            raise ValueError(
-                f"observation has shape {observation.shape}; give (..., {self.observation_size})."
-            )
-        shape = (*observation.shape[:-1], self.velocity_size)
+        axes = len(self.observation_shape)
+        if observation.shape[-axes:] != self.observation_shape:
+            expected = ", ".join(map(str, self.observation_shape))
+            raise ValueError(f"observation has shape {observation.shape}; give (..., {expected}).")
+        shape = (*observation.shape[:-axes], self.velocity_size)
         rest = jnp.zeros(shape, observation.dtype)
         if velocity is None or not self.velocity_size:
             velocity = rest
@@ -108,6 +119,95 @@ class LoadedPolicy:
         if velocity.shape != shape:
             raise ValueError(f"velocity has shape {velocity.shape}; give {shape}, or None at rest.")
         return _means(self.policy, self.params, self.statistics, observation, rest, velocity)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedWriter:
+    """A picture to the stroke that drew it: pure, for one or a batch, compiled.
+
+    Attributes:
+      writer: the Flax module.
+      variables: its parameters, and what was not learned.
+      about: the settings of the run, and the `versions` it was made with.
+    """
+
+    writer: Writer
+    variables: PyTree
+    about: dict[str, Any]
+
+    def __call__(
+        self,
+        image: Float[ArrayLike, "..."],
+        start: Float[ArrayLike, "..."] | None = None,
+    ) -> Float[Array, "..."]:
+        """Writes.
+
+        Args:
+          image: ink from 0 to 1, of the size it has learned with, (..., height, width).
+          start: where the stroke starts, in pixels, (..., 2); only for a writer that has learned
+            with it.
+
+        Returns:
+          Positions of the pen in pixels, (..., samples, 2).
+
+        Raises:
+          ValueError: a shape is not what the writer has learned with, or `start` is missing or of
+            no use.
+        """
+        size, given = self.about["image_size"], self.about["start"] == "given"
+        image = jnp.asarray(image, jnp.float32)
+        if image.shape[-2:] != (size, size):
+            raise ValueError(f"image has shape {image.shape}; give (..., {size}, {size}).")
+        if given != (start is not None):
+            raise ValueError(
+                "start is missing; give where the stroke starts, as in training."
+                if given
+                else "start is given, but this writer predicts it; leave it out."
+            )
+        if start is not None:
+            start = jnp.asarray(start, jnp.float32)
+            if start.shape != (*image.shape[:-2], 2):
+                raise ValueError(f"start has shape {start.shape}; give {(*image.shape[:-2], 2)}.")
+        return _stroke(self.writer, self.variables, image, start)
+
+
+def save_writer(
+    path: str | os.PathLike[str], writer: Writer, variables: PyTree, *, about: dict[str, Any]
+) -> None:
+    """Writes a file that is either complete or absent.
+
+    Args:
+      path: of the file.
+      writer: the module.
+      variables: what `writer.init` made and a learner improved.
+      about: `image_size`, whether `start` is "given" or "predicted", and anything worth knowing.
+
+    Raises:
+      ValueError: `about` holds something else than strings, numbers, lists and dictionaries.
+      OSError: the file cannot be written.
+    """
+    content = {
+        "writer": _describe(writer),
+        "variables": serialization.to_state_dict(variables),
+        "about": _describe(about),
+    }
+    _write(path, content)
+
+
+def load_writer(path: str | os.PathLike[str]) -> LoadedWriter:
+    """Reads what `ndp export` made of a run of `ndp imitate digits`, or `save_writer` wrote.
+
+    Raises:
+      ValueError: there is no such file, it is not a writer, it is damaged, or too new.
+    """
+    saved = _read(path)
+    if "writer" not in saved:
+        raise ValueError(f"{path} holds a policy; ndp_jax.load_policy reads it.")
+    return LoadedWriter(
+        writer=_build(saved["writer"]),
+        variables=jax.tree.map(jnp.asarray, saved["variables"]),
+        about=saved["about"],
+    )
 
 
 def save_policy(
@@ -131,19 +231,13 @@ def save_policy(
       ValueError: the policy has a part that is none of `PARTS`, or `about` holds something else.
       OSError: the file cannot be written.
     """
-    body = serialization.msgpack_serialize(
-        {
-            "policy": _describe(policy),
-            "params": serialization.to_state_dict(params),
-            "statistics": serialization.to_state_dict(statistics),
-            "about": _describe(about),
-        }
-    )
-    header = f"ndp_jax policy {FORMAT} {hashlib.sha256(body).hexdigest()}\n"
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(header.encode() + body)
-    partial.replace(path)
+    content = {
+        "policy": _describe(policy),
+        "params": serialization.to_state_dict(params),
+        "statistics": serialization.to_state_dict(statistics),
+        "about": _describe(about),
+    }
+    _write(path, content)
 
 
 def load_policy(path: str | os.PathLike[str]) -> LoadedPolicy:
@@ -152,6 +246,27 @@ def load_policy(path: str | os.PathLike[str]) -> LoadedPolicy:
     Raises:
       ValueError: there is no such file, it is not a policy, it is damaged, or too new.
     """
+    saved = _read(path)
+    if "policy" not in saved:
+        raise ValueError(f"{path} holds a writer of digits; ndp_jax.load_writer reads it.")
+    return LoadedPolicy(
+        policy=_build(saved["policy"]),
+        params=jax.tree.map(jnp.asarray, saved["params"]),
+        statistics=RunningStats(**jax.tree.map(jnp.asarray, saved["statistics"])),
+        about=saved["about"],
+    )
+
+
+def _write(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    body = serialization.msgpack_serialize(content)
+    header = f"ndp_jax policy {FORMAT} {hashlib.sha256(body).hexdigest()}\n"
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(header.encode() + body)
+    partial.replace(path)
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -169,13 +284,18 @@ def load_policy(path: str | os.PathLike[str]) -> LoadedPolicy:
         )
     if hashlib.sha256(body).hexdigest() != match[2].decode():
         raise ValueError(f"The policy {path} is truncated or was changed; export it again.")
-    saved: Any = serialization.msgpack_restore(body)
-    return LoadedPolicy(
-        policy=_build(saved["policy"]),
-        params=jax.tree.map(jnp.asarray, saved["params"]),
-        statistics=RunningStats(**jax.tree.map(jnp.asarray, saved["statistics"])),
-        about=saved["about"],
-    )
+    return serialization.msgpack_restore(body)
+
+
+@functools.partial(jax.jit, static_argnames="writer")
+def _stroke(
+    writer: Writer,
+    variables: PyTree,
+    image: Float[Array, "*batch height width"],
+    start: Float[Array, "*batch 2"] | None,
+) -> Float[Array, "*batch samples 2"]:
+    with jax.default_matmul_precision("highest"):
+        return cast(Written, writer.apply(variables, image, start)).path
 
 
 @functools.partial(jax.jit, static_argnames="policy")
@@ -183,7 +303,7 @@ def _means(
     policy: Policy,
     params: PyTree,
     statistics: RunningStats,
-    observation: Float[Array, "*batch O"],
+    observation: Float[Array, "..."],
     position: Float[Array, "*batch D"],
     velocity: Float[Array, "*batch D"],
 ) -> Float[Array, "*batch T A"]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ndp_jax.dmp import DMP, rollout
-from ndp_jax.networks import MLP
+from ndp_jax.networks import CNN, MLP
 
 OUTPUT_INIT = nn.initializers.orthogonal(0.01)
 """The last layer starts near zero, so that the first actions lie well inside the action box."""
@@ -135,31 +135,36 @@ class Policy(nn.Module):
 
     Attributes:
       head: `PrimitiveHead` or `DirectHead`, or any module with their signature.
+      encoder: makes features of observations that are pictures; None for states.
       hidden: layer widths of the actor and of the critic.
       initial_log_std: where the log standard deviation starts.
     """
 
     head: PrimitiveHead | DirectHead
+    encoder: CNN | None = None
     hidden: Sequence[int] = (100, 100)
     initial_log_std: float | Float[Array, ""] = -0.5
 
     @nn.compact
     def __call__(
         self,
-        observation: Float[Array, "*batch O"],
+        observation: Float[Array, "..."],
         position: Float[Array, "*batch D"],
         velocity: Float[Array, "*batch D"],
     ) -> PolicyOutput:
         """Answers a batch of queries.
 
         Args:
-          observation: normalised observations, (..., O).
+          observation: normalised observations, (..., O), or with an encoder pictures, (..., height,
+            width, channels).
           position: the robot's own position, in the units the primitive integrates, (..., D).
           velocity: its velocity, per second, (..., D).
 
         Returns:
           Means (..., T, A), log standard deviation (A,) and values (..., T).
         """
+        if self.encoder is not None:
+            observation = self.encoder(observation)
         features = MLP(self.hidden, name="actor")(observation)
         mean = self.head(features, position, velocity)
         log_std = self.param(

@@ -117,12 +117,12 @@ class Inputs(struct.PyTreeNode):
     """What the policy is given at a query.
 
     Attributes:
-      observation: as the environment gives it, (E, O).
+      observation: as the environment gives it, (E, O), or pictures of it, (E, 84, 84, 3).
       position: of the robot, in the units the primitive integrates, (E, D).
       velocity: of the robot, per second, (E, D).
     """
 
-    observation: Float[Array, "*batch O"]
+    observation: Array
     position: Float[Array, "*batch D"]
     velocity: Float[Array, "*batch D"]
 

@@ -170,11 +170,9 @@ def evaluate_imitation(command: Evaluate, console: Console) -> None:
 
         console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)
         return
-    console.print(
-        f"Error {summary['error']:.3g} px^2 per coordinate, at worst {summary['worst']:.3g}, "
-        f"{summary['samples']:.0f} held-out digits",
-        soft_wrap=True,
-    )
+    from train.digit_writing import sentence
+
+    console.print(sentence(summary), soft_wrap=True)
 
 
 def evaluate_policy(command: Evaluate, console: Console) -> None:
@@ -268,13 +266,13 @@ def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     """Episodes of a run's policy, and its plans."""
     from train import checkpoint
     from train.evaluate import held_out_key, make_player
-    from train.render import plans
+    from train.render import plans_of
 
     config, env, state = checkpoint.load_run(Path(command.what), which=command.checkpoint)
     key = held_out_key(config.seed if command.seed is None else command.seed)
     episodes = max(command.which, default=command.episodes - 1) + 1
     outcome = make_player(env, config)(state, key, episodes=episodes)
-    return env, outcome, plans(env, config, state, outcome)
+    return env, outcome, plans_of(env, config, state, outcome)
 
 
 def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":

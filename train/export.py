@@ -3,7 +3,12 @@
 import json
 from pathlib import Path
 
+from jaxtyping import PyTree
+
+from envs.base import MjxEnv
 from ndp_jax import save_policy
+from ndp_jax.normalize import RunningStats
+from ndp_jax.policies import Policy
 from train.agent import make_policy
 from train.checkpoint import load_run
 from train.errors import UserError
@@ -21,18 +26,34 @@ def export(folder: Path, path: Path | None = None, *, which: Which = "latest") -
     """
     config, env, state = load_run(folder, which=which)
     path = path or folder / "policy.msgpack"
+    policy = make_policy(env, config, state.hyper)
+    return write(path, folder, env, policy, state.params, state.observation)
+
+
+def write(
+    path: Path,
+    folder: Path,
+    env: MjxEnv,
+    policy: Policy,
+    params: PyTree,
+    statistics: RunningStats,
+) -> Path:
+    """Writes a policy that a run has learned in an environment.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
     settings = json.loads((folder / "config.json").read_text())
     about = {
-        "task": config.task,
+        "task": settings["task"],
         "dt": env.dt,
         "action_scale": env.action_scale,
         "action_limit": env.action_limit,
         "versions": settings.pop("versions", {}),
         "config": settings,
     }
-    policy = make_policy(env, config, state.hyper)
     try:
-        save_policy(path, policy, state.params, state.observation, about=about)
+        save_policy(path, policy, params, statistics, about=about)
     except OSError as error:
         raise UserError(
             f"Cannot write the policy to {path} ({error.strerror}); choose another --out."

@@ -285,7 +285,7 @@ def finish(
     run.write_json(folder / "evaluation.json", summary)
     plots.learning_curves([folder], folder / "curve.png")
     try:
-        plan = render.plans(env, config, state, outcome)
+        plan = render.plans_of(env, config, state, outcome)
         render.film(env, outcome, folder / "video.mp4", episodes=FILMED, plan=plan)
     except NoRenderer as problem:
         console.print(f"No video: {problem}", soft_wrap=True)

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 15.0
+SHORT = 100_000
+"""Steps that are not counted in millions."""
 
 
 @runtime_checkable
@@ -47,10 +49,12 @@ def progress(console: Console, *, total: int) -> Iterator[Report]:
 
 
 def pace(steps: int, total: int, speed: float) -> str:
-    """How far a run is, its speed in environment steps, and how long it still takes."""
+    """How far a run is, its speed in steps, and how long it still takes."""
     minutes, seconds = divmod(int((total - steps) / speed), 60)
     hours, minutes = divmod(minutes, 60)
     left = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    if total < SHORT:
+        return f"{steps:,}/{total:,} steps  {speed:,.0f}/s  left {left}"
     return f"{steps / 1e6:.2f}/{total / 1e6:.2f}M steps  {speed:,.0f}/s  left {left}"
 
 

@@ -12,14 +12,14 @@ import imageio
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 from PIL import Image
 
 from configs import TrainConfig
 from envs.base import MjxEnv
 from envs.camera import Camera, Curve, Detail
-from ndp_jax.normalize import normalize
-from ndp_jax.policies import Plan
+from ndp_jax.normalize import RunningStats, normalize
+from ndp_jax.policies import Plan, Policy
 from train.agent import RobotEnv, make_policy
 from train.errors import UserError
 from train.evaluate import Outcome, Pose
@@ -41,18 +41,23 @@ PAST_RADIUS, PAST_COLORS = 0.005, ((0.75, 0.45, 0.65, 1.0), (0.35, 0.1, 0.3, 1.0
 MARGIN = 0.1
 
 
-def plans(env: RobotEnv, config: TrainConfig, state: TrainState, outcome: Outcome) -> Plan:
+def plans(
+    policy: Policy,
+    params: PyTree,
+    statistics: RunningStats,
+    outcome: Outcome,
+    action_scale: float,
+) -> Plan:
     """What a policy planned at each query of N episodes: paths (N, Q, K, D), goals (N, Q, D).
 
     The path of a policy without a primitive goes through the T + 1 points that its action means
-    lead to, and it has no goal.
+    lead to, `action_scale` per unit action, and it has no goal.
     """
     inputs: Any = outcome.inputs
     position = inputs.position
-    policy = make_policy(env, config, state.hyper)
     answer: Any = policy.apply(
-        state.params,
-        normalize(state.observation, inputs.observation),
+        params,
+        normalize(statistics, inputs.observation),
         position,
         inputs.velocity,
         mutable=["intermediates"],
@@ -60,9 +65,15 @@ def plans(env: RobotEnv, config: TrainConfig, state: TrainState, outcome: Outcom
     output, sown = answer
     if "intermediates" in sown:
         return sown["intermediates"]["head"]["plan"][0]
-    moves = env.action_scale * output.mean[..., : position.shape[-1]]
+    moves = action_scale * output.mean[..., : position.shape[-1]]
     start = position[..., None, :]
     return Plan(path=jnp.concatenate([start, start + jnp.cumsum(moves, axis=-2)], -2), goal=None)
+
+
+def plans_of(env: RobotEnv, config: TrainConfig, state: TrainState, outcome: Outcome) -> Plan:
+    """`plans` of a learner's policy."""
+    policy = make_policy(env, config, state.hyper)
+    return plans(policy, state.params, state.observation, outcome, env.action_scale)
 
 
 def film(

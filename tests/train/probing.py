@@ -25,7 +25,7 @@ def main() -> int:
         raise NoRenderer("a probe has no looks.")
 
     loop.make_env = lambda config: Probe()
-    loop.render.plans = no_film
+    loop.render.plans_of = no_film
     return cli.main()
 
 

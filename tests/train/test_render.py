@@ -123,7 +123,7 @@ def test_plans_lead_from_the_robot_along_its_actions(policy):
     inputs = Inputs(*(jax.random.normal(key, (4, 3, 1)) for key in keys))
     zero = jnp.zeros(4)
     outcome = Outcome(zero, zero, zero, zero > 0, poses=None, inputs=inputs)
-    plan = render.plans(env, config, state, outcome)
+    plan = render.plans_of(env, config, state, outcome)
     chunk = config.steps_per_query
     waypoints = plan.path[..., :: (plan.path.shape[-2] - 1) // chunk, :]
     respond = responder(make_policy(env, config, state.hyper), state.params, state.observation)
