@@ -193,6 +193,8 @@ class Bench:
     """Environments stepped in parallel; 256 by default, and as many as in training for sweeps."""
     members: tuple[int, ...] = ()
     """Time only sweeps, of so many members each, next to a run alone."""
+    digits: bool = False
+    """Time only a training step on digits, next to PyTorch."""
 
     def learner(self, task: str) -> TrainConfig:
         """What a sweep of the task is timed with."""
@@ -365,14 +367,7 @@ def check_command(command: Command) -> None:
                 load_config(folder)
             check_file(command.out, IMAGES)
         case Bench():
-            if command.num_envs is not None:
-                count("--num-envs", command.num_envs)
-            for members in command.members:
-                count("--members", members)
-            for task in command.tasks:
-                known_task(task)
-                if command.members:
-                    check(command.learner(task))
+            check_bench(command)
 
 
 def check_train(command: Train) -> None:
@@ -471,6 +466,25 @@ def check_render(command: Render) -> None:
     for step in command.at:
         if not 1 <= step <= config.episode_length:
             raise UserError(f"--at names step {step}; give 1 to {config.episode_length}.")
+
+
+def check_bench(command: Bench) -> None:
+    """Refuses what cannot be timed."""
+    if command.digits:
+        others = {"--num-envs": command.num_envs, "--members": command.members}
+        given = [*command.tasks, *(option for option, value in others.items() if value)]
+        if given:
+            raise UserError(f"--digits is timed alone; leave out {given[0]}.")
+        if not importlib.util.find_spec("torch"):
+            raise UserError("--digits needs the package torch; run `pip install torch`.")
+    if command.num_envs is not None:
+        count("--num-envs", command.num_envs)
+    for members in command.members:
+        count("--members", members)
+    for task in command.tasks:
+        known_task(task)
+        if command.members:
+            check(command.learner(task))
 
 
 def check_file(path: Path | None, suffixes: Sequence[str] = ()) -> None:
