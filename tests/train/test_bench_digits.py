@@ -15,10 +15,12 @@ CONFIG = DigitsConfig(hidden=(20, 10), descent=Descent(batch=4))
 
 @pytest.fixture
 def torch_writer():
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     from train import torch_writer
 
-    return torch_writer
+    threads = torch.get_num_threads()
+    yield torch_writer
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -52,13 +54,13 @@ def test_pytorch_computes_the_same(torch_writer, forcing, method):
 
 def test_the_table_states_times_and_that_all_compute_the_same(torch_writer, capsys, monkeypatch):
     monkeypatch.setattr(bench_digits, "REPEATS", 2)
-    bench_digits.bench_digits(CONFIG, console=Console(width=80, force_terminal=False))
+    bench_digits.bench_digits(CONFIG, console=Console(width=100, force_terminal=False))
     shown = capsys.readouterr().out
     rows = re.findall(r"│ (PyTorch|JAX).*?([\d.]+) ms .*?([\d.]+) ms .* ([\d.]+) +│", shown)
-    assert [row[0] for row in rows] == ["PyTorch", "JAX", "JAX"]
+    assert [row[0] for row in rows][-3:] == ["PyTorch", "JAX", "JAX"]
     assert all(float(time) > 0 for row in rows for time in row[1:3])
     losses = [float(row[3]) for row in rows]
-    assert losses == pytest.approx(3 * losses[:1], rel=1e-4)
+    assert losses == pytest.approx(len(rows) * losses[:1], rel=1e-4)
     assert "threads" in shown
 
 
