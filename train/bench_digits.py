@@ -87,7 +87,7 @@ def bench_digits(config: DigitsConfig, *, console: Console) -> None:
         writer = torch_writer.Writer(dmp, parameters, device=device)
         step = torch_writer.make_step(writer, images, strokes, learning_rate=rate)
         gradient = torch_writer.make_gradient(dmp, outputs, strokes, device=device)
-        peers.append(timed(f"PyTorch, threads: {threads}", step, gradient))
+        peers.append(timed(f"PyTorch, {threads} thr.", step, gradient))
     torch.set_num_threads(usual)
     ours: list[Row] = []
     compilations: dict[str, float] = {}
@@ -114,13 +114,13 @@ def bench_digits(config: DigitsConfig, *, console: Console) -> None:
             f"{1000 * row.step:.2f} ms",
             f"{best_step / row.step:.1f} x",
             f"{1000 * row.integration:.2f} ms",
-            f"{best_integration / row.integration:.0f} x",
+            f"{best_integration / row.integration:.1f} x",
             f"{row.first_loss:.6f}",
         )
     console.print(table)
     compiling = ", ".join(f"{time:.1f} s ({method})" for method, time in compilations.items())
     console.print(
-        f"Medians of {REPEATS}; the integration is alone, with its gradient. Faster than the better "
+        f"Medians of {REPEATS}; the integration is alone, with its gradient. Faster than the best "
         "PyTorch, whose several threads wait for each other where other programs compute, too. "
         f"Compiling a step took {compiling}.",
         soft_wrap=True,
