@@ -73,7 +73,7 @@ class DigitsConfig:
     hidden: tuple[int, ...] = (200, 200)
     """Widths of the dense layers."""
     pen: Pen = field(default_factory=Pen)
-    descent: Descent = field(default_factory=lambda: Descent(steps=16_000))
+    descent: Descent = field(default_factory=lambda: Descent(steps=10_000, learning_rate=2e-3))
 
 
 @dataclass(frozen=True)

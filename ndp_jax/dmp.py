@@ -305,7 +305,7 @@ def fit_shared(
 
 
 def orthonormal(
-    dmp: DMP, *, start: bool = True, damping: float = 1e-4
+    dmp: DMP, *, start: bool = True, damping: float = 1e-3
 ) -> Float[np.ndarray, "parameters parameters"]:
     """Parameters of movements that are orthonormal to each other, for gradient descent.
 

@@ -312,9 +312,15 @@ def bench(command: Bench, console: Console) -> None:
     import jax
 
     import envs
+    from configs.imitation import DigitsConfig
     from train import bench
 
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is measured, too
+    if command.digits:
+        from train.bench_digits import bench_digits
+
+        bench_digits(DigitsConfig(), console=console)
+        return
     if not command.members:
         num_envs = command.num_envs or bench.ENVIRONMENTS
         bench.bench(command.tasks or envs.TASKS, num_envs=num_envs, console=console)

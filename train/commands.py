@@ -285,6 +285,8 @@ class Bench:
     """Environments stepped in parallel; 256 by default, and as many as in training for sweeps."""
     members: tuple[int, ...] = ()
     """Time only sweeps, of so many members each, next to a run alone."""
+    digits: bool = False
+    """Time only a training step on digits, next to PyTorch."""
 
     def learner(self, task: str) -> TrainConfig:
         """What a sweep of the task is timed with."""
@@ -492,14 +494,7 @@ def check_command(command: Command) -> None:
         case Plot():
             check_plot(command)
         case Bench():
-            if command.num_envs is not None:
-                count("--num-envs", command.num_envs)
-            for members in command.members:
-                count("--members", members)
-            for task in command.tasks:
-                known_task(task)
-                if command.members:
-                    check(command.learner(task))
+            check_bench(command)
 
 
 def check_train(command: Train) -> None:
@@ -687,6 +682,25 @@ def check_episodes(which: Sequence[int]) -> None:
             raise UserError(
                 f"--which names {episode}; give episodes from 0 to {MOST_EPISODES - 1}."
             )
+
+
+def check_bench(command: Bench) -> None:
+    """Refuses what cannot be timed."""
+    if command.digits:
+        others = {"--num-envs": command.num_envs, "--members": command.members}
+        given = [*command.tasks, *(option for option, value in others.items() if value)]
+        if given:
+            raise UserError(f"--digits is timed alone; leave out {given[0]}.")
+        if not importlib.util.find_spec("torch"):
+            raise UserError("--digits needs the package torch; run `pip install torch`.")
+    if command.num_envs is not None:
+        count("--num-envs", command.num_envs)
+    for members in command.members:
+        count("--members", members)
+    for task in command.tasks:
+        known_task(task)
+        if command.members:
+            check(command.learner(task))
 
 
 def check_file(path: Path | None, suffixes: Sequence[str] = ()) -> None:

@@ -3,7 +3,6 @@ import json
 import re
 from pathlib import Path
 
-import flax.linen as nn
 import hypothesis
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,6 @@ import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from jax.flatten_util import ravel_pytree
 from jax.test_util import check_grads
 from jax.typing import DTypeLike
 
@@ -319,38 +317,6 @@ def test_matrix_equals_scan_for_unscaled_forcing(x64, kernel, alpha):
     )
     assert_close(matrix, scan, 1e-11)
     assert jnp.min(jnp.ptp(scan.position[0], axis=0)) > 0.01
-
-
-@pytest.mark.parametrize("method", ["scan", "matrix"])
-@pytest.mark.parametrize("forcing", FORCINGS)
-def test_gradient_of_random_networks_equals_finite_differences(x64, forcing, method):
-    dmp = DMP(n_basis=3, n_steps=10, forcing=forcing)
-    dims, batch = 2, 4
-    network = nn.Sequential(
-        [
-            nn.Dense(5, param_dtype=jnp.float64),
-            nn.tanh,
-            nn.Dense(dims * (1 + dmp.n_basis), param_dtype=jnp.float64),
-        ]
-    )
-    inputs, y0, dy0 = jax.random.normal(jax.random.key(0), (3, batch, dims))
-
-    def loss(parameters):
-        """Of all that a rollout says, so that no part of it can cancel."""
-        outputs = network.apply(unravel(parameters), inputs)
-        goal, weights = outputs[:, :dims], 30 * outputs[:, dims:].reshape(batch, dims, -1)
-        trajectory = rollout(dmp, goal, weights, y0, dy0, method=method)
-        return sum(jnp.mean((x - i) ** 2) for i, x in enumerate(trajectory))
-
-    _, unravel = ravel_pytree(network.init(jax.random.key(0), inputs))
-    step = 1e-5
-    gradient = jax.jit(jax.grad(loss))
-    losses = jax.jit(jax.vmap(loss))
-    for key in jax.random.split(jax.random.key(1), 3):
-        parameters, _ = ravel_pytree(network.init(key, inputs))
-        along = step * jnp.eye(len(parameters))
-        differences = losses(parameters[None] + along) - losses(parameters[None] - along)
-        assert_close(gradient(parameters), differences / (2 * step), 1e-6)
 
 
 # Transformations

@@ -136,6 +136,8 @@ def test_a_sweep_understands_its_values():
         (["train", "push", "--alpha", "160"], "--alpha is 160.0; it must lie between 0.5 and 30."),
         (["bench", "push", "sucker"], "There is no task 'sucker'; did you mean 'soccer'?"),
         (["bench", "--num-envs", "0"], "--num-envs is 0"),
+        (["bench", "push", "--digits"], "--digits is timed alone; leave out push."),
+        (["bench", "--digits", "--members", "4"], "is timed alone; leave out --members."),
         (["plot", "nowhere"], "There is no run folder nowhere."),
         (["trian", "push"], "There is no command 'trian'; did you mean 'train'?"),
         (["render", "runs/nope"], "There is no run folder runs/nope."),

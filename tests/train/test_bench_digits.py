@@ -1,0 +1,78 @@
+import re
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from configs.imitation import Descent, DigitsConfig
+from ndp_jax import DMP
+from ndp_jax.dmp import FORCINGS, METHODS
+from train import bench_digits
+
+CONFIG = DigitsConfig(hidden=(20, 10), descent=Descent(batch=4))
+
+
+@pytest.fixture
+def torch_writer():
+    torch = pytest.importorskip("torch")
+    from train import torch_writer
+
+    threads = torch.get_num_threads()
+    yield torch_writer
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("forcing", FORCINGS)
+def test_pytorch_computes_the_same(torch_writer, forcing, method):
+    """Trajectories, and the losses of three steps, which tell of the gradients, too."""
+    dmp = DMP(n_basis=30, n_steps=300, alpha=25.0, forcing=forcing)
+    images, strokes, outputs = bench_digits.examples(dmp, CONFIG.descent.batch)
+    model = bench_digits.Writer(dmp, CONFIG.hidden, method)
+    parameters = model.init(jax.random.key(1), images)
+    device = torch_writer.device()
+    writer = torch_writer.Writer(dmp, parameters, device=device)
+
+    expected = np.asarray(model.apply(parameters, images))
+    pictures = torch_writer.to_tensor(np.moveaxis(np.asarray(images), -1, 1), device)
+    actual = writer(pictures).detach().cpu().numpy()
+    assert actual.shape == expected.shape == (CONFIG.descent.batch, dmp.n_steps + 1, 2)
+    assert np.abs(actual - expected).max() < 1e-4 * np.abs(expected).max()
+
+    gradient = np.asarray(bench_digits.make_gradient(dmp, method)(outputs, strokes))
+    peer = torch_writer.make_gradient(dmp, outputs, strokes, device=device)()
+    assert np.abs(peer - gradient).max() < 1e-4 * np.abs(gradient).max()
+
+    ours, _ = bench_digits.make_step(model, CONFIG, parameters, images, strokes)
+    rate = CONFIG.descent.learning_rate
+    theirs = torch_writer.make_step(writer, images, strokes, learning_rate=rate)
+    losses = np.array([(float(ours()), theirs()) for _ in range(3)])
+    np.testing.assert_allclose(*losses.T, rtol=1e-4)
+    assert losses[2, 0] < losses[0, 0]
+
+
+def test_the_table_states_times_and_that_all_compute_the_same(torch_writer, capsys, monkeypatch):
+    monkeypatch.setattr(bench_digits, "REPEATS", 2)
+    bench_digits.bench_digits(CONFIG, console=Console(width=100, force_terminal=False))
+    shown = capsys.readouterr().out
+    rows = re.findall(r"│ (PyTorch|JAX).*?([\d.]+) ms .*?([\d.]+) ms .* ([\d.]+) +│", shown)
+    assert [row[0] for row in rows][-3:] == ["PyTorch", "JAX", "JAX"]
+    assert all(float(time) > 0 for row in rows for time in row[1:3])
+    losses = [float(row[3]) for row in rows]
+    assert losses == pytest.approx(len(rows) * losses[:1], rel=1e-4)
+    assert "threads" in shown
+
+
+def test_steps_need_no_pytorch():
+    """Both methods learn the same."""
+    dmp = bench_digits.primitive(CONFIG)
+    images, strokes, _ = bench_digits.examples(dmp, 4)
+    parameters = bench_digits.Writer(dmp, CONFIG.hidden).init(jax.random.key(0), images)
+    losses = []
+    for method in METHODS:
+        model = bench_digits.Writer(dmp, CONFIG.hidden, method)
+        step, _ = bench_digits.make_step(model, CONFIG, parameters, images, strokes)
+        losses.append([float(step()) for _ in range(3)])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert losses[0][2] < losses[0][0]
