@@ -27,8 +27,8 @@ from train.imitation import Loss, Material, Problem
 MIDDLE = np.full(2, (SIZE - 1) / 2, np.float32)
 
 RIDGE = 1e-5
-"""Regularisation of the parameters that cnn-dmp learns: with less of it they scatter more from digit
-to digit, with more they draw worse."""
+"""Regularisation of the parameters that cnn-dmp learns: with less they scatter more from digit to
+digit, with more they draw worse."""
 
 JUDGED_AT_ONCE = 500
 
