@@ -100,10 +100,10 @@ class CloneConfig:
     """Environments stepped in parallel in evaluations."""
     eval_episodes: int = 256
     """Episodes evaluated after the last step."""
-    hidden: tuple[int, ...] = (100, 100)
+    hidden: tuple[int, ...] = (256, 256)
     """Layer widths of the policy."""
     primitive: Primitive = field(default_factory=Primitive)
-    descent: Descent = field(default_factory=lambda: Descent(batch=256))
+    descent: Descent = field(default_factory=lambda: Descent(steps=20_000, batch=256))
 
 
 ImitateConfig = DigitsConfig | CloneConfig

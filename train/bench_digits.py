@@ -6,58 +6,22 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 from rich.console import Console
 from rich.table import Table
 
-from configs.imitation import DigitsConfig
-from ndp_jax import DMP, rollout
+from configs import DigitsConfig
+from ndp_jax import DMP
 from ndp_jax.dmp import METHODS
-from ndp_jax.networks import CNN
+from ndp_jax.writing import Writer, integrate
 from train.bench import seconds
-from train.digits import SIZE, STEPS
+from train.digit_writing import MIDDLE, make_dmp, make_writer
+from train.digits import SIZE
 
-DIMS = 2
 REPEATS = 20
-
-
-class Writer(nn.Module):
-    """A picture becomes a stroke: convolutions, dense layers and a primitive that starts at rest.
-
-    Maps (batch, height, width, 1) to positions (batch, dmp.n_steps + 1, 2).
-
-    Attributes:
-      dmp: the primitive.
-      hidden: widths of the dense layers.
-      method: how it is integrated, see `ndp_jax.rollout`.
-    """
-
-    dmp: DMP
-    hidden: tuple[int, ...] = (200, 200)
-    method: str = "matrix"
-
-    @nn.compact
-    def __call__(
-        self, images: Float[Array, "batch height width 1"]
-    ) -> Float[Array, "batch samples 2"]:
-        x = CNN()(images)
-        for width in self.hidden:
-            x = nn.relu(nn.Dense(width)(x))
-        outputs = nn.Dense(DIMS * (2 + self.dmp.n_basis))(x)
-        return integrate(self.dmp, outputs, method=self.method)
-
-
-def integrate(
-    dmp: DMP, outputs: Float[Array, "batch outputs"], *, method: str
-) -> Float[Array, "batch samples 2"]:
-    """Positions from start, goal and weights of the first coordinate, then of the second."""
-    outputs = outputs.reshape(-1, DIMS, 2 + dmp.n_basis)
-    y0, goal, weights = outputs[..., 0], outputs[..., 1], outputs[..., 2:]
-    return rollout(dmp, goal, weights, y0, jnp.zeros_like(y0), method=method).position
 
 
 def error(positions: Array, strokes: Array) -> Array:
@@ -71,33 +35,33 @@ def bench_digits(config: DigitsConfig, *, console: Console) -> None:
 
     from train import torch_writer
 
-    dmp, batch = primitive(config), config.descent.batch
+    dmp, batch = make_dmp(config), config.descent.batch
     device, usual = torch_writer.device(), torch.get_num_threads()
     console.print(
         f"{jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores, jax {jax.__version__}; "
         f"torch {torch.__version__} on {device}, {usual} threads unless told otherwise",
         soft_wrap=True,
     )
-    images, strokes, outputs = examples(dmp, batch)
-    parameters = Writer(dmp, config.hidden).init(jax.random.key(config.seed), images)
+    images, strokes, movements = examples(dmp, batch)
+    variables = make_writer(config).init(jax.random.key(config.seed), images)
     rate = config.descent.learning_rate
     peers: list[Row] = []
     for threads in sorted({1, usual}):
         torch.set_num_threads(threads)
-        writer = torch_writer.Writer(dmp, parameters, device=device)
+        writer = torch_writer.Writer(dmp, variables, device=device)
         step = torch_writer.make_step(writer, images, strokes, learning_rate=rate)
-        gradient = torch_writer.make_gradient(dmp, outputs, strokes, device=device)
+        gradient = torch_writer.make_gradient(dmp, movements, strokes, device=device)
         peers.append(timed(f"PyTorch, {threads} thr.", step, gradient))
     torch.set_num_threads(usual)
     ours: list[Row] = []
     compilations: dict[str, float] = {}
     for method in METHODS:
-        model = Writer(dmp, config.hidden, method)
-        step, compilations[method] = make_step(model, config, parameters, images, strokes)
-        gradient = functools.partial(make_gradient(dmp, method), outputs, strokes)
+        model = make_writer(config).clone(method=method)
+        step, compilations[method] = make_step(model, config, variables, images, strokes)
+        gradient = functools.partial(make_gradient(dmp, method), movements, strokes)
         ours.append(timed(f"JAX, {method}", step, gradient))
 
-    size = sum(x.size for x in jax.tree.leaves(parameters))
+    size = sum(x.size for x in jax.tree.leaves(variables))
     table = Table(
         "",
         "training step",
@@ -142,31 +106,18 @@ def timed(name: str, step: Callable[[], Any], gradient: Callable[[], Any]) -> Ro
     return Row(name, seconds(step, repeats=REPEATS), seconds(gradient, repeats=REPEATS), first_loss)
 
 
-def primitive(config: DigitsConfig) -> DMP:
-    """What moves the pen."""
-    pen = config.pen
-    return DMP(
-        n_basis=pen.n_basis,
-        n_steps=STEPS,
-        alpha=pen.alpha,
-        alpha_x=pen.alpha_x,
-        kernel=pen.kernel,
-        forcing=pen.forcing,
-    )
-
-
 def examples(dmp: DMP, batch: int) -> tuple[Array, Array, Array]:
-    """Pictures, strokes and outputs of a network, all random: no time depends on their values."""
+    """Pictures, strokes and parameters of movements, random: no time depends on their values."""
     keys = jax.random.split(jax.random.key(0), 3)
-    shapes = ((SIZE, SIZE, 1), (dmp.n_steps + 1, DIMS), (DIMS * (2 + dmp.n_basis),))
-    images, strokes, outputs = (
+    shapes = ((SIZE, SIZE), (dmp.n_steps + 1, 2), (2, 2 + dmp.n_basis))
+    images, strokes, movements = (
         jax.random.normal(key, (batch, *shape)) for key, shape in zip(keys, shapes, strict=True)
     )
-    return images, strokes, outputs
+    return images, strokes, movements
 
 
 def make_step(
-    model: nn.Module, config: DigitsConfig, parameters: Any, images: Array, strokes: Array
+    model: Writer, config: DigitsConfig, variables: Any, images: Array, strokes: Array
 ) -> tuple[Callable[[], Array], float]:
     """A call that makes one more step and returns the loss before it, and seconds of compiling it.
 
@@ -179,13 +130,14 @@ def make_step(
         parameters, memory = state
 
         def loss(parameters: Any) -> Array:
-            return error(model.apply(parameters, images), strokes)  # pyright: ignore
+            written: Any = model.apply(parameters, images)
+            return error(written.path, strokes)
 
         value, gradient = jax.value_and_grad(loss)(parameters)
         updates, memory = optimiser.update(gradient, memory, parameters)
         return (optax.apply_updates(parameters, updates), memory), value
 
-    state = jax.tree.map(jnp.copy, (parameters, optimiser.init(parameters)))
+    state = jax.tree.map(jnp.copy, (variables, optimiser.init(variables)))
     began = time.perf_counter()
     compiled = jax.jit(step, donate_argnums=0).lower(state, images, strokes).compile()
     compilation = time.perf_counter() - began
@@ -200,9 +152,9 @@ def make_step(
 
 
 def make_gradient(dmp: DMP, method: str) -> Callable[[Array, Array], Array]:
-    """Gradient of the error with respect to what a network puts out, compiled."""
+    """Gradient of the error with respect to the movements' parameters, compiled."""
 
-    def loss(outputs: Array, strokes: Array) -> Array:
-        return error(integrate(dmp, outputs, method=method), strokes)
+    def loss(movements: Array, strokes: Array) -> Array:
+        return error(integrate(dmp, movements, None, middle=MIDDLE, method=method), strokes)
 
     return jax.jit(jax.grad(loss))

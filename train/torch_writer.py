@@ -13,6 +13,9 @@ import torch  # pyright: ignore[reportMissingImports]
 from jaxtyping import Array
 
 from ndp_jax import DMP
+from ndp_jax.dmp import orthonormal
+from ndp_jax.writing import EXTENT
+from train.digit_writing import MIDDLE
 
 functional = torch.nn.functional
 
@@ -20,21 +23,22 @@ functional = torch.nn.functional
 class Writer(torch.nn.Module):
     """The same function as a model in JAX of convolutions, dense layers and a primitive.
 
-    Maps pictures (batch, 1, height, width) to positions (batch, dmp.n_steps + 1, D).
+    Maps pictures (batch, height, width) to positions (batch, dmp.n_steps + 1, 2).
 
     Args:
       dmp: the primitive, with Gaussian basis functions.
-      parameters: of the model in JAX, whose layers are in the order of their names.
+      variables: of `ndp_jax.writing.Writer` with a `StrokeHead`.
       device: where to put them.
     """
 
-    def __init__(self, dmp: DMP, parameters: Mapping[str, Any], *, device: Any) -> None:
+    def __init__(self, dmp: DMP, variables: Mapping[str, Any], *, device: Any) -> None:
         super().__init__()
-        biases, kernels = (
-            [np.array(x) for x in jax.tree.leaves(parameters)[first::2]] for first in (0, 1)
-        )
-        convolutions = [kernel for kernel in kernels if kernel.ndim == 4]
-        dense = kernels[len(convolutions) :]
+        leaves = [np.array(leaf) for leaf in jax.tree.leaves(variables)]
+        layers = list(zip(leaves[1::2], leaves[0::2], strict=True))  # kernel and bias, by name
+        layers.sort(key=lambda layer: -layer[0].ndim)
+        convolutions = [kernel for kernel, _ in layers if kernel.ndim == 4]
+        dense = [kernel for kernel, _ in layers if kernel.ndim == 2]
+        biases = [bias for _, bias in layers]
         channels, width = convolutions[-1].shape[-1], dense[0].shape[-1]
         side = round((len(dense[0]) / channels) ** 0.5)
         by_pixel = dense[0].reshape(side, side, channels, width)
@@ -49,23 +53,25 @@ class Writer(torch.nn.Module):
 
         self.weights, self.biases = own(weights), own(biases)
         self.features = to_tensor(features(dmp), device)
+        self.movements = to_tensor(EXTENT * orthonormal(dmp), device)
         self.dmp = dmp
 
     def forward(self, images: Any) -> Any:
-        x = images
+        x = images[:, None]
         layers = list(zip(self.weights, self.biases, strict=True))
         for weight, bias in layers[:-1]:
             if weight.ndim == 4:
                 x = torch.relu(functional.conv2d(x, weight, bias, stride=2))
             else:
                 x = torch.relu(functional.linear(x.flatten(1), weight, bias))
-        return integrate(self.dmp, self.features, functional.linear(x, *layers[-1]))
+        outputs = functional.linear(x, *layers[-1]).reshape(len(x), 2, -1)
+        return integrate(self.dmp, self.features, functional.linear(outputs, self.movements))
 
 
-def integrate(dmp: DMP, features: Any, outputs: Any) -> Any:
-    """Positions (batch, dmp.n_steps + 1, 2) from start, goal and weights of each coordinate."""
-    outputs = outputs.reshape(len(outputs), -1, 2 + dmp.n_basis)
-    position, goal, weights = outputs[..., 0], outputs[..., 1], outputs[..., 2:]
+def integrate(dmp: DMP, features: Any, movements: Any) -> Any:
+    """Positions (batch, dmp.n_steps + 1, 2) of movements (batch, 2, P), see `Written`."""
+    position = float(MIDDLE[0]) + movements[..., 0]
+    goal, weights = position + movements[..., 1], movements[..., 2:]
     forcing = weights @ features
     if dmp.forcing == "scaled":
         forcing = forcing * (goal - position)[..., None]
@@ -104,7 +110,7 @@ def make_step(
     """A call that makes one more step of Adam and returns the loss before it."""
     where = writer.features.device
     pictures, targets = (
-        to_tensor(np.moveaxis(np.asarray(images), -1, 1), where),
+        to_tensor(images, where),
         to_tensor(strokes, where),
     )
     optimiser = torch.optim.Adam(writer.parameters(), lr=learning_rate)
@@ -121,11 +127,11 @@ def make_step(
 
 
 def make_gradient(
-    dmp: DMP, outputs: Array, strokes: Array, *, device: Any
+    dmp: DMP, movements: Array, strokes: Array, *, device: Any
 ) -> Callable[[], np.ndarray]:
-    """A call that returns the gradient of the error with respect to a network's outputs."""
+    """A call that returns the gradient of the error with respect to the movements."""
     of_steps, targets = to_tensor(features(dmp), device), to_tensor(strokes, device)
-    leaf = to_tensor(outputs, device).requires_grad_()
+    leaf = to_tensor(movements, device).requires_grad_()
 
     def gradient() -> np.ndarray:
         error = functional.mse_loss(integrate(dmp, of_steps, leaf), targets)

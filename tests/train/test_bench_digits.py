@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import jax
@@ -5,10 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from configs.imitation import Descent, DigitsConfig
-from ndp_jax import DMP
+from configs import Descent, DigitsConfig, Pen
 from ndp_jax.dmp import FORCINGS, METHODS
 from train import bench_digits
+from train.digit_writing import make_dmp, make_writer
 
 CONFIG = DigitsConfig(hidden=(20, 10), descent=Descent(batch=4))
 
@@ -27,24 +28,25 @@ def torch_writer():
 @pytest.mark.parametrize("forcing", FORCINGS)
 def test_pytorch_computes_the_same(torch_writer, forcing, method):
     """Trajectories, and the losses of three steps, which tell of the gradients, too."""
-    dmp = DMP(n_basis=30, n_steps=300, alpha=25.0, forcing=forcing)
-    images, strokes, outputs = bench_digits.examples(dmp, CONFIG.descent.batch)
-    model = bench_digits.Writer(dmp, CONFIG.hidden, method)
-    parameters = model.init(jax.random.key(1), images)
+    config = dataclasses.replace(CONFIG, pen=Pen(forcing=forcing, method=method))
+    dmp = make_dmp(config)
+    images, strokes, movements = bench_digits.examples(dmp, CONFIG.descent.batch)
+    model = make_writer(config)
+    variables = model.init(jax.random.key(1), images)
     device = torch_writer.device()
-    writer = torch_writer.Writer(dmp, parameters, device=device)
+    writer = torch_writer.Writer(dmp, variables, device=device)
 
-    expected = np.asarray(model.apply(parameters, images))
-    pictures = torch_writer.to_tensor(np.moveaxis(np.asarray(images), -1, 1), device)
+    expected = np.asarray(model.apply(variables, images).path)
+    pictures = torch_writer.to_tensor(images, device)
     actual = writer(pictures).detach().cpu().numpy()
     assert actual.shape == expected.shape == (CONFIG.descent.batch, dmp.n_steps + 1, 2)
     assert np.abs(actual - expected).max() < 1e-4 * np.abs(expected).max()
 
-    gradient = np.asarray(bench_digits.make_gradient(dmp, method)(outputs, strokes))
-    peer = torch_writer.make_gradient(dmp, outputs, strokes, device=device)()
+    gradient = np.asarray(bench_digits.make_gradient(dmp, method)(movements, strokes))
+    peer = torch_writer.make_gradient(dmp, movements, strokes, device=device)()
     assert np.abs(peer - gradient).max() < 1e-4 * np.abs(gradient).max()
 
-    ours, _ = bench_digits.make_step(model, CONFIG, parameters, images, strokes)
+    ours, _ = bench_digits.make_step(model, CONFIG, variables, images, strokes)
     rate = CONFIG.descent.learning_rate
     theirs = torch_writer.make_step(writer, images, strokes, learning_rate=rate)
     losses = np.array([(float(ours()), theirs()) for _ in range(3)])
@@ -66,13 +68,12 @@ def test_the_table_states_times_and_that_all_compute_the_same(torch_writer, caps
 
 def test_steps_need_no_pytorch():
     """Both methods learn the same."""
-    dmp = bench_digits.primitive(CONFIG)
-    images, strokes, _ = bench_digits.examples(dmp, 4)
-    parameters = bench_digits.Writer(dmp, CONFIG.hidden).init(jax.random.key(0), images)
+    images, strokes, _ = bench_digits.examples(make_dmp(CONFIG), 4)
+    variables = make_writer(CONFIG).init(jax.random.key(0), images)
     losses = []
     for method in METHODS:
-        model = bench_digits.Writer(dmp, CONFIG.hidden, method)
-        step, _ = bench_digits.make_step(model, CONFIG, parameters, images, strokes)
+        model = make_writer(CONFIG).clone(method=method)
+        step, _ = bench_digits.make_step(model, CONFIG, variables, images, strokes)
         losses.append([float(step()) for _ in range(3)])
     np.testing.assert_allclose(*losses, rtol=1e-4)
     assert losses[0][2] < losses[0][0]
