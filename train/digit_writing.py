@@ -201,10 +201,10 @@ def baselines(config: DigitsConfig, learned: Digits, held_out: Digits) -> dict[s
     `class_mean` that of the digit it is told, and `floor` fits a primitive to the stroke itself."""
     found = {"global_mean": errors(learned.paths.mean(axis=0)[None], held_out.paths)}
     labels: Int[np.ndarray, " N"] = np.asarray(held_out.labels)
-    if labels.min() >= 0:
-        numbers = np.arange(10)
+    numbers, places = np.unique(labels, return_inverse=True)
+    if labels.min() >= 0 and np.isin(numbers, learned.labels).all():
         means = np.stack([learned.paths[learned.labels == n].mean(axis=0) for n in numbers])
-        found["class_mean"] = errors(means[labels], held_out.paths)
+        found["class_mean"] = errors(means[places], held_out.paths)
     plain = dataclasses.replace(config, start="predicted")
     best = fit(make_dmp(plain), jnp.asarray(held_out.paths))
     start = jnp.asarray(held_out.paths[:, 0])
