@@ -78,7 +78,8 @@ class ParameterHead(nn.Module):
         deviation = self.variable("fitted", "deviation", jnp.ones, shape, features.dtype)
         outputs = nn.Dense(2 * shape[1], kernel_init=nn.initializers.normal(0.01))(features)
         outputs = outputs.reshape(*features.shape[:-1], *shape)
-        return mean.value + deviation.value * outputs
+        mean, deviation = (jnp.broadcast_to(v.value, outputs.shape) for v in (mean, deviation))
+        return mean + deviation * outputs
 
 
 class PathHead(nn.Module):
@@ -131,13 +132,14 @@ class Writer(nn.Module):
         """
         batch, size = image.shape[:-2], image.shape[-2:]
         middle = (jnp.asarray(size[::-1], image.dtype) - 1) / 2
+        centre = jnp.broadcast_to(middle, (*batch, 2))
         x = image.reshape(*batch, -1) if self.encoder is None else self.encoder(image[..., None])
         if start is not None:
-            x = jnp.concatenate([x, (start - middle) / EXTENT], axis=-1)
+            x = jnp.concatenate([x, (start - centre) / EXTENT], axis=-1)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))
         if isinstance(self.head, PathHead):
-            return Written(path=middle + self.head(x), parameters=None)
+            return Written(path=centre[..., None, :] + self.head(x), parameters=None)
         parameters = self.head(x, given=start is not None)
         path = integrate(self.head.dmp, parameters, start, middle=middle, method=self.method)
         return Written(path=path, parameters=parameters)
@@ -161,6 +163,7 @@ def integrate(
       method: see `ndp_jax.rollout`.
     """
     if start is None:
-        start, parameters = middle + parameters[..., 0], parameters[..., 1:]
+        centre = jnp.broadcast_to(jnp.asarray(middle, parameters.dtype), parameters.shape[:-1])
+        start, parameters = centre + parameters[..., 0], parameters[..., 1:]
     goal, weights = start + parameters[..., 0], parameters[..., 1:]
     return rollout(dmp, goal, weights, start, jnp.zeros_like(start), method=method).position

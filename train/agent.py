@@ -26,11 +26,13 @@ class RobotEnv(Protocol):
     Attributes:
       action_size: A.
       action_scale: position change of a unit action, in the units of `robot_state`.
+      action_limit: where the task clips actions, on both sides.
       dt: seconds per step.
       episode_length: steps.
     """
 
     action_scale: float
+    action_limit: float
     episode_length: int
 
     @property

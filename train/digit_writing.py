@@ -198,13 +198,17 @@ def errors(
 
 def baselines(config: DigitsConfig, learned: Digits, held_out: Digits) -> dict[str, float]:
     """Errors, px^2, of those who see no picture: `global_mean` writes the mean of all strokes,
-    `class_mean` that of the digit it is told, and `floor` fits a primitive to the stroke itself."""
-    found = {"global_mean": errors(learned.paths.mean(axis=0)[None], held_out.paths)}
+    `class_mean` that of the digit it is told, and `floor` fits a primitive to the stroke itself.
+
+    Nobody is told the digit where it is not known, or is none of those learned.
+    """
+    mean = np.broadcast_to(learned.paths.mean(axis=0), held_out.paths.shape)
+    found = {"global_mean": errors(mean, held_out.paths)}
     labels: Int[np.ndarray, " N"] = np.asarray(held_out.labels)
-    if labels.min() >= 0:
-        numbers = np.arange(10)
+    numbers, places = np.unique(labels, return_inverse=True)
+    if labels.min() >= 0 and np.isin(numbers, learned.labels).all():
         means = np.stack([learned.paths[learned.labels == n].mean(axis=0) for n in numbers])
-        found["class_mean"] = errors(means[labels], held_out.paths)
+        found["class_mean"] = errors(means[places], held_out.paths)
     plain = dataclasses.replace(config, start="predicted")
     best = fit(make_dmp(plain), jnp.asarray(held_out.paths))
     start = jnp.asarray(held_out.paths[:, 0])

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from jaxtyping import PyTree
 
-from envs.base import MjxEnv
 from ndp_jax import save_policy
 from ndp_jax.normalize import RunningStats
 from ndp_jax.policies import Policy
-from train.agent import make_policy
+from train.agent import RobotEnv, make_policy
 from train.checkpoint import load_run
 from train.errors import UserError
 from train.run import Which
@@ -33,7 +32,7 @@ def export(folder: Path, path: Path | None = None, *, which: Which = "latest") -
 def write(
     path: Path,
     folder: Path,
-    env: MjxEnv,
+    env: RobotEnv,
     policy: Policy,
     params: PyTree,
     statistics: RunningStats,

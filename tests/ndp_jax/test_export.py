@@ -16,6 +16,7 @@ from flax import serialization
 import ndp_jax
 from ndp_jax import DMP, normalize
 from ndp_jax.export import FORMAT, PARTS, load_policy, save_policy
+from ndp_jax.networks import CNN
 from ndp_jax.policies import DirectHead, Policy, PrimitiveHead
 
 CHUNK, DIMS, OBSERVED, ACTION_SCALE = 5, 3, 9, 0.01
@@ -128,16 +129,16 @@ def test_nothing_is_lost(saved):
 
 def test_it_tells_its_sizes(saved, name):
     _, loaded = saved
-    sizes = loaded.observation_size, loaded.velocity_size, loaded.chunk, loaded.action_size
+    sizes = loaded.observation_shape, loaded.velocity_size, loaded.chunk, loaded.action_size
     assert (
         sizes
         == {
-            "ndp": (9, 3, 5, 3),
-            "ndp with gripper": (9, 3, 5, 4),
-            "ndp, scan": (9, 3, 5, 3),
-            "ndp, unscaled": (9, 3, 5, 3),
-            "ppo-multi": (9, 0, 5, 3),
-            "ppo": (9, 0, 1, 3),
+            "ndp": ((9,), 3, 5, 3),
+            "ndp with gripper": ((9,), 3, 5, 4),
+            "ndp, scan": ((9,), 3, 5, 3),
+            "ndp, unscaled": ((9,), 3, 5, 3),
+            "ppo-multi": ((9,), 0, 5, 3),
+            "ppo": ((9,), 0, 1, 3),
         }[name]
     )
 
@@ -165,6 +166,23 @@ def test_without_velocity_the_robot_is_at_rest(saved, name):
     still = loaded(observation)
     np.testing.assert_array_equal(still, loaded(observation, 0 * velocity))
     assert bool(jnp.all(still == loaded(observation, velocity))) == (not name.startswith("ndp"))
+
+
+def test_a_policy_that_sees_pictures_acts_as_before(path):
+    policy = Policy(head=HEADS["ndp"], encoder=CNN((2,), kernel=3), hidden=(8,))
+    pictures = jax.random.uniform(jax.random.key(0), (2, 4, 6, 8, 3))
+    still = jnp.zeros((2, 4, DIMS))
+    statistics = normalize.init((6, 8, 3))
+    params = jax.jit(policy.init)(jax.random.key(1), pictures, still, still)
+    save_policy(path, policy, params, statistics, about={})
+    loaded = load_policy(path)
+    assert loaded.observation_shape == (6, 8, 3)
+    assert loaded.policy.encoder == policy.encoder
+    expected = means(policy, params, statistics, pictures, still, still)
+    np.testing.assert_allclose(loaded(pictures), expected, rtol=1e-5, atol=1e-5)
+    assert loaded(pictures[0, 0]).shape == (CHUNK, DIMS)
+    with pytest.raises(ValueError, match=re.escape("has shape (8, 6, 3); give (..., 6, 8, 3).")):
+        loaded(np.zeros((8, 6, 3)))
 
 
 @pytest.mark.parametrize("shape", [(), (8,), (9, 1), (4, 10)])
@@ -216,28 +234,33 @@ def test_a_newer_format_is_refused(path, loaded):
         load_policy(path)
 
 
-def test_a_file_of_format_2_acts_as_before(path, loaded):
-    """It knows no forcing, which was scaled."""
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_file_of_an_older_format_acts_as_before(path, loaded, number):
+    """Format 3 knows no encoder, as there were no pictures, and 2 no forcing: it was scaled."""
     _, _, body = path.read_bytes().partition(b"\n")
     saved = serialization.msgpack_restore(body)
-    assert saved["policy"]["head"]["dmp"].pop("forcing") == "scaled"
+    assert saved["policy"].pop("encoder") is None
+    if number == 2:
+        assert saved["policy"]["head"]["dmp"].pop("forcing") == "scaled"
     body = serialization.msgpack_serialize(saved)
-    path.write_bytes(f"ndp_jax policy 2 {hashlib.sha256(body).hexdigest()}\n".encode() + body)
+    path.write_bytes(
+        f"ndp_jax policy {number} {hashlib.sha256(body).hexdigest()}\n".encode() + body
+    )
     older = load_policy(path)
     assert older.policy == loaded.policy
     observation, velocity = inputs((4,))
     np.testing.assert_array_equal(older(observation, velocity), loaded(observation, velocity))
 
 
-def test_format_3_knows_these_fields():
+def test_format_4_knows_these_fields():
     """Other fields need another format, and a `load_policy` that reads both."""
     fields = {
         name: {field.name for field in dataclasses.fields(part)} - {"parent", "name"}
         for name, part in PARTS.items()
     }
-    assert FORMAT == 3
+    assert FORMAT == 4
     assert fields == {
-        "Policy": {"head", "hidden", "initial_log_std"},
+        "Policy": {"head", "encoder", "hidden", "initial_log_std"},
         "PrimitiveHead": {
             "dmp",
             "chunk",
@@ -251,6 +274,11 @@ def test_format_3_knows_these_fields():
         },
         "DirectHead": {"chunk", "action_size"},
         "DMP": {"n_basis", "n_steps", "tau", "alpha", "alpha_x", "kernel", "forcing"},
+        "CNN": {"channels", "kernel"},
+        "Writer": {"head", "encoder", "hidden", "method"},
+        "StrokeHead": {"dmp"},
+        "ParameterHead": {"dmp"},
+        "PathHead": {"samples"},
     }
 
 

@@ -23,6 +23,7 @@ class Probe(Env):
     terminates = True
     dt = 0.1
     action_scale = 1.0
+    action_limit = 1.0
     action_size = 1
     observation_size = 1
     backend = "none"

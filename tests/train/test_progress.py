@@ -19,6 +19,7 @@ NUMBERS = {
 def test_pace_tells_how_long_it_still_takes():
     assert pace(1_000_000, 1_500_000, 8000.0) == "1.00/1.50M steps  8,000/s  left 1:02"
     assert pace(1_000_000, 91_000_000, 8000.0) == "1.00/91.00M steps  8,000/s  left 3:07:30"
+    assert pace(2_000, 10_000, 80.0) == "2,000/10,000 steps  80/s  left 1:40"
 
 
 def test_learning_counts_what_was_not_finite_and_shows_the_evaluation():
