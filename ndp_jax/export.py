@@ -284,7 +284,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     if hashlib.sha256(body).hexdigest() != match[2].decode():
         raise ValueError(f"The policy {path} is truncated or was changed; export it again.")
-    return serialization.msgpack_restore(body)
+    return cast(Any, serialization.msgpack_restore(body))
 
 
 @functools.partial(jax.jit, static_argnames="writer")

@@ -220,7 +220,7 @@ def problem(config: CloneConfig) -> Problem:
         return Material(examples=seen, error=error, finish=finish)
 
     return Problem(
-        count=queries(config, learned),
+        size=queries(config, learned),
         init=lambda key, shown: init(env, config, key, shown.inputs),
         blank=Examples(inputs=inputs, action=jnp.zeros((1, config.chunk, env.action_size))),
         loss=make_loss(env, config),

@@ -96,7 +96,9 @@ def load(config: DigitsConfig) -> tuple[Digits, Digits]:
     )
 
 
-def fitted(config: DigitsConfig, paths: Float[np.ndarray, "N 301 2"]) -> Float[Array, "N 2 P"]:
+def fitted(
+    config: DigitsConfig, paths: Float[Array | np.ndarray, "N 301 2"]
+) -> Float[Array, "N 2 P"]:
     """`Written.parameters` of the primitives nearest to strokes."""
     goal, weights = fit(make_dmp(config), paths, regularization=RIDGE)
     start = jnp.asarray(paths[:, 0])
@@ -190,10 +192,10 @@ def make_write(config: DigitsConfig) -> Callable[[PyTree, Digits], Float[np.ndar
 
 
 def errors(
-    written: Float[np.ndarray, "N 301 2"], paths: Float[np.ndarray, "N 301 2"]
+    written: Float[Array | np.ndarray, "#N 301 2"], paths: Float[Array | np.ndarray, "N 301 2"]
 ) -> Float[np.ndarray, " N"]:
     """Mean squared error of each stroke per coordinate, px^2."""
-    return np.mean(np.square(written.astype(float) - paths), axis=(1, 2))
+    return np.mean(np.square(np.asarray(written, float) - np.asarray(paths)), axis=(1, 2))
 
 
 def baselines(config: DigitsConfig, learned: Digits, held_out: Digits) -> dict[str, float]:
@@ -250,7 +252,7 @@ def problem(config: DigitsConfig) -> Problem:
         return Material(examples=examples(config, learned), error=error, finish=finish)
 
     return Problem(
-        count=config.samples,
+        size=config.samples,
         init=lambda key, shown: init(config, key, shown),
         blank=blank,
         loss=make_loss(config),

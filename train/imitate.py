@@ -70,7 +70,7 @@ def complete(
     """Brings a run from wherever it is to its end."""
     console.print(f"Run folder {folder}", soft_wrap=True)
     again = f"ndp imitate --resume {folder}"
-    needs = f"--batch {config.descent.batch} and {problem.count} examples"
+    needs = f"--batch {config.descent.batch} and {problem.size} examples"
     with explained(folder, needs=needs, again=again), run.held(folder):
         run.save_steps(folder, config.descent.steps)
         with interruption() as signals:
@@ -98,7 +98,7 @@ def learn(
       Stopped: too many minibatches in a row were not finite, or the disk is full.
     """
     watch, descent = Stopwatch(), config.descent
-    learner = make_learner(problem.loss, descent, examples=problem.count)
+    learner = make_learner(problem.loss, descent, examples=problem.size)
     update = jax.jit(learner.update, donate_argnums=0)
     with checkpoint.open_manager(folder, keep=descent.keep_checkpoints) as manager:
         state = begin(config, problem, material, learner, manager, folder, console)
@@ -194,7 +194,7 @@ def restored(folder: Path, which: run.Which) -> tuple[Any, Problem, PyTree]:
     """
     config = run.load_imitation(folder)
     problem = module(config).problem(config)
-    learner = make_learner(problem.loss, config.descent, examples=problem.count)
+    learner = make_learner(problem.loss, config.descent, examples=problem.size)
     template = jax.eval_shape(partial(fresh, problem, learner), jax.random.key(0))
     with checkpoint.open_manager(folder, read_only=True) as manager:
         state = checkpoint.restore(manager, template, config=config, which=which)[1]

@@ -71,14 +71,14 @@ class Problem(NamedTuple):
     """What is imitated.
 
     Attributes:
-      count: N, examples to learn from.
+      size: N, examples to learn from.
       init: a key and examples, or their shapes, to the variables of a model.
       blank: one example of the right shape, for shapes alone.
       loss: of the learner.
       load: what to learn from; reads files, or makes them.
     """
 
-    count: int
+    size: int
     init: Callable[[PRNGKeyArray, PyTree], PyTree]
     blank: PyTree
     loss: Loss

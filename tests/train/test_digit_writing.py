@@ -159,7 +159,7 @@ def test_a_model_learns_and_is_exported(loaded, tmp_path, monkeypatch, model, st
     config = dataclasses.replace(CONFIG, model=model, start=start, descent=descent)
     problem = digit_writing.problem(config)
     material = problem.load()
-    learner = make_learner(problem.loss, descent, examples=problem.count)
+    learner = make_learner(problem.loss, descent, examples=problem.size)
     begin = jax.jit(problem.init)(jax.random.key(0), material.examples)
     blank = jax.eval_shape(problem.init, jax.random.key(0), problem.blank)
     assert jax.tree.map(jnp.shape, begin) == jax.tree.map(jnp.shape, blank)
