@@ -18,7 +18,7 @@ from train.digits import Digits
 from train.errors import UserError
 from train.imitation import make_learner
 
-CONFIG = DigitsConfig(samples=64, held_out=16, hidden=(16,), pen=Pen(n_basis=8), data="")
+CONFIG = DigitsConfig(samples=64, held_out=16, hidden=(32,), pen=Pen(n_basis=8), data="")
 MODELS = ("cnn-ndp", "mlp-ndp", "cnn-dmp", "cnn")
 
 
@@ -155,7 +155,7 @@ def test_judgement(loaded):
     ("model", "start"), [*((model, "predicted") for model in MODELS), ("cnn-ndp", "given")]
 )
 def test_a_model_learns_and_is_exported(loaded, tmp_path, monkeypatch, model, start):
-    descent = Descent(steps=40, batch=32, learning_rate=0.01)
+    descent = Descent(steps=40, batch=32, learning_rate=3e-3)
     config = dataclasses.replace(CONFIG, model=model, start=start, descent=descent)
     problem = digit_writing.problem(config)
     material = problem.load()
@@ -171,7 +171,7 @@ def test_a_model_learns_and_is_exported(loaded, tmp_path, monkeypatch, model, st
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:2])
     assert state.skipped_minibatches == 0
     error = material.error(state.variables)
-    assert error < 0.8 * material.error(begin)
+    assert error < 0.85 * material.error(begin)
 
     held_out = loaded[1]
     summary, sentence = material.finish(state.variables, tmp_path, Console(quiet=True))
