@@ -113,7 +113,11 @@ def check_digits(config: DigitsConfig) -> None:
 
 
 def check_clone(config: CloneConfig) -> None:
-    """That chunks fit into episodes, and that the primitive can be integrated."""
+    """That chunks fit into episodes, some episodes can be held out, and the primitive integrated."""
+    if config.episodes < 2:
+        raise UserError(
+            f"--episodes is {config.episodes}; give at least 2, one of which is held out."
+        )
     check_chunk(config, config.chunk)
     check_primitive(config)
     check_environments(config)

@@ -117,7 +117,8 @@ def learn(
                     rows.append(numbers)
                 steps, skipped = steps + len(rows), int(state.skipped_in_a_row)
                 write(METRICS, steps, summary_of(rows, state))
-                due = steps % descent.eval_every < ROW or steps == descent.steps
+                passed = steps // descent.eval_every > (steps - len(rows)) // descent.eval_every
+                due = passed or steps == descent.steps
                 if due:
                     with watch.spending("evaluating"):
                         latest = material.error(state.variables)
