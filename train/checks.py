@@ -113,7 +113,7 @@ def check_digits(config: DigitsConfig) -> None:
 
 
 def check_clone(config: CloneConfig) -> None:
-    """That chunks fit into episodes, some episodes can be held out, and the primitive integrated."""
+    """That episodes can be held out and chunks fit in, and that the primitive can be integrated."""
     if config.episodes < 2:
         raise UserError(
             f"--episodes is {config.episodes}; give at least 2, one of which is held out."
