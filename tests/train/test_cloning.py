@@ -115,12 +115,13 @@ def test_a_blank_is_of_the_shapes_of_examples(env, shown):
 
 
 def test_the_critic_and_the_noise_are_not_learned(env, shown):
-    config = dataclasses.replace(CONFIG)
+    config = CONFIG
     batch = cloning.examples(config, shown._replace(images=None), slice(0, 1))
-    variables = cloning.init(env, config, jax.random.key(0), batch.inputs)
+    init = jax.jit(lambda key: cloning.init(env, config, key, batch.inputs))
+    variables = init(jax.random.key(0))
     loss = cloning.make_loss(env, config)
-    gradient = jax.grad(
-        lambda params: loss(variables | {"params": params}, batch, jax.random.key(0))
+    gradient = jax.jit(
+        jax.grad(lambda params: loss(variables | {"params": params}, batch, jax.random.key(0)))
     )(variables["params"])
     moved = {name: any(map(np.any, jax.tree.leaves(part))) for name, part in gradient.items()}
     assert moved == {"actor": True, "critic": False, "head": True, "log_std": False, "value": False}
