@@ -22,8 +22,8 @@ from train.ppo import TrainState
 from train.runtime import cache_folder
 
 NOISE = {"throw": 0.05, "pick": 0.2, "push": 0.3, "soccer": 0.2, "faucet": 0.3}
-"""Standard deviation of the noise on a task's actions: so that demonstrations
-show the way back to the path, and at least seven in eight still succeed."""
+"""Standard deviation of the noise on a task's actions, in action units: demonstrations show the way
+back to the path, and in 64 episodes at least seven in eight still succeed."""
 
 BATCH = 64
 """Episodes played at once."""
@@ -205,8 +205,8 @@ def load(file: Path, *, task: str, images: bool = False) -> Demonstrations:
         _check_shapes(demonstrations)
     except archive.UNREADABLE as error:
         raise UserError(
-            f"The demonstrations in {file} are damaged, or it holds none ({error}); give a file that "
-            f"{again} wrote, or delete it from the cache."
+            f"The demonstrations in {file} are damaged, or it holds none ({error}); give a file of "
+            f"{again}, or delete it from the cache."
         ) from None
     pictured = demonstrations.images
     if pictured is not None and pictured.shape[2:] != (pictures.SIZE, pictures.SIZE, 3):
