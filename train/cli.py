@@ -114,7 +114,7 @@ def imitate_many(command: Imitate | ResumeImitation, console: Console) -> None:
     else:
         found = sweep_folder.load(command.resume)
         done = imitation_sweep.complete(found, console=console)
-    console.print(table.summary(done, imitation_table.measures(done)))
+    console.print(imitation_table.summary(done))
     folder = done.folder
     for line in (
         f"Table  {folder / 'table.csv'}",

@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any
 
+from rich.table import Table
+
 from configs import DigitsConfig, ImitateConfig
 from train import metrics, table
 from train.metrics import EVALUATIONS, TIMING
@@ -11,23 +13,21 @@ from train.sweep_folder import Run, Sweep
 from train.table import Row
 
 ENDS = {
-    "digits": ("error", "worst", "samples"),
-    "clones": ("success", "success_low", "success_high", "episodes", "returns", "distance"),
+    "digits": ("error", "worst"),
+    "clones": ("success", "success_low", "success_high", "returns", "distance"),
 }
 """Of a member's evaluation.json, what its row says."""
 
 MEASURES = {"digits": ("error", "worst", "seconds"), "clones": ("success", "error", "seconds")}
-"""Of the settings, each with an interval, the most important first."""
+"""Of the settings, each with an interval."""
+
+SUMMARIZED = {"digits": ("error",), "clones": ("success", "error")}
+"""What people are shown at the end."""
 
 
 def kind(sweep: Sweep[ImitateConfig]) -> str:
     """What is imitated: digits, or robots by clones."""
     return "digits" if isinstance(sweep.runs[0].config, DigitsConfig) else "clones"
-
-
-def measures(sweep: Sweep[ImitateConfig]) -> tuple[str, ...]:
-    """What settings are compared by."""
-    return MEASURES[kind(sweep)]
 
 
 def write(sweep: Sweep[ImitateConfig]) -> None:
@@ -37,7 +37,7 @@ def write(sweep: Sweep[ImitateConfig]) -> None:
     error. One with a member that came to nothing is last.
     """
     members = [member_row(sweep, member) for member in sweep.runs]
-    settings = table.means(sweep, members, measures(sweep))
+    settings = table.means(sweep, members, MEASURES[kind(sweep)])
     table.save(sweep, members, sorted(settings, key=demerit))
 
 
@@ -56,7 +56,8 @@ def member_row(sweep: Sweep[ImitateConfig], member: Run[ImitateConfig]) -> Row:
 
     Digits: `error` and that of the `worst` digit in px^2 per coordinate. Clones: `success` with its
     Wilson interval, `returns` and `distance` (m) of the final evaluation, and the held-out `error`
-    of the actions. None where nothing but NaN came out. `seconds` are of training alone.
+    of the actions. None where nothing but NaN came out. `seconds` are of training alone and, in the
+    first member of a program, of compiling it.
     """
     found = ended(member)
     seconds = metrics.last_row(member.folder, TIMING)
@@ -67,12 +68,17 @@ def member_row(sweep: Sweep[ImitateConfig], member: Run[ImitateConfig]) -> Row:
         "seed": member.config.seed,
         "steps": int(metrics.last_row(member.folder, metrics.METRICS)["steps"]),
         **{name: found.get(name) for name in ENDS[kind(sweep)]},
-        "seconds": seconds["seconds"] - seconds["evaluating"] - seconds["saving"],
+        "seconds": round(seconds["seconds"] - seconds["evaluating"] - seconds["saving"], 3),
     }
     if kind(sweep) == "clones":
         evaluated = metrics.last_row(member.folder, EVALUATIONS) if found else {}
         row["error"] = evaluated.get("error")
     return row
+
+
+def summary(sweep: Sweep[ImitateConfig]) -> Table:
+    """The best settings for people."""
+    return table.summary(sweep, SUMMARIZED[kind(sweep)])
 
 
 def ended(member: Run[ImitateConfig]) -> dict[str, Any]:
