@@ -24,7 +24,7 @@ MOST_CURVES = 12
 """Settings that one figure can tell apart."""
 
 
-def sweep(grid: Grid, *, out: Path | None, console: Console) -> Sweep[ImitateConfig]:
+def sweep(grid: Grid, *, out: Path | None, console: Console) -> Sweep:
     """Runs all members, and writes tables and figures.
 
     Args:
@@ -42,9 +42,7 @@ def sweep(grid: Grid, *, out: Path | None, console: Console) -> Sweep[ImitateCon
     return complete(created, console=console, kit=kit)
 
 
-def complete(
-    found: Sweep[ImitateConfig], *, console: Console, kit: imitate.Kit | None = None
-) -> Sweep[ImitateConfig]:
+def complete(found: Sweep, *, console: Console, kit: imitate.Kit | None = None) -> Sweep:
     """Brings a sweep from wherever it is to its end.
 
     Members that have come to their end are left as they are. One of which nothing but NaN comes
@@ -78,7 +76,7 @@ def complete(
     return found
 
 
-def draw(found: Sweep[ImitateConfig]) -> None:
+def draw(found: Sweep) -> None:
     """Writes curves.png, of the best settings, and bars.png if tasks or policies were swept alone.
 
     Members that came to nothing are not drawn.
@@ -92,13 +90,13 @@ def draw(found: Sweep[ImitateConfig]) -> None:
         success_bars(rows, found.folder / "bars.png")
 
 
-def drawable(member: Run[ImitateConfig]) -> bool:
+def drawable(member: Run) -> bool:
     """Whether a member came to its end with an error that a logarithmic axis can show."""
     last = metrics.last_row(member.folder, metrics.EVALUATIONS)
     return bool(imitation_table.ended(member)) and last["error"] > 0
 
 
-def bars(found: Sweep[ImitateConfig], members: list[Row]) -> list[Success]:
+def bars(found: Sweep, members: list[Row]) -> list[Success]:
     """Success by task and policy, empty unless these alone were swept."""
     if not found.over or not {*found.over} <= {"task", "policy"}:
         return []

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from configs import DigitsConfig, ImitateConfig
+from configs import DigitsConfig
 from train import metrics, table
 from train.metrics import EVALUATIONS, TIMING
 from train.sweep_folder import Run, Sweep
@@ -25,12 +25,12 @@ SUMMARIZED = {"digits": ("error",), "clones": ("success", "error")}
 """What people are shown at the end."""
 
 
-def kind(sweep: Sweep[ImitateConfig]) -> str:
+def kind(sweep: Sweep) -> str:
     """What is imitated: digits, or robots by clones."""
     return "digits" if isinstance(sweep.runs[0].config, DigitsConfig) else "clones"
 
 
-def write(sweep: Sweep[ImitateConfig]) -> None:
+def write(sweep: Sweep) -> None:
     """Writes table.csv, settings.csv, table.json and best.json.
 
     The best setting has the lowest error or, of clones, the highest success and then the lowest
@@ -51,7 +51,7 @@ def demerit(row: Row) -> tuple[float, float, int]:
     )
 
 
-def member_row(sweep: Sweep[ImitateConfig], member: Run[ImitateConfig]) -> Row:
+def member_row(sweep: Sweep, member: Run) -> Row:
     """How a member ended.
 
     Digits: `error` and that of the `worst` digit in px^2 per coordinate. Clones: `success` with its
@@ -76,12 +76,12 @@ def member_row(sweep: Sweep[ImitateConfig], member: Run[ImitateConfig]) -> Row:
     return row
 
 
-def summary(sweep: Sweep[ImitateConfig]) -> Table:
+def summary(sweep: Sweep) -> Table:
     """The best settings for people."""
     return table.summary(sweep, SUMMARIZED[kind(sweep)])
 
 
-def ended(member: Run[ImitateConfig]) -> dict[str, Any]:
+def ended(member: Run) -> dict[str, Any]:
     """A member's evaluation, empty if it has come to no end."""
     path = member.folder / "evaluation.json"
     return json.loads(path.read_text()) if path.exists() else {}

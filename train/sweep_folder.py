@@ -2,28 +2,28 @@
 
 import json
 from pathlib import Path
-from typing import Any, Generic, NamedTuple
+from typing import Any, NamedTuple
 
 from configs import Config, DigitsConfig, TrainConfig
 from train import run
 from train.checks import settings
 from train.errors import UserError
-from train.grid import AnyConfig, Grid, program, shown
+from train.grid import Grid, program, shown
 
 SWEEP = "sweep.json"
 LONGEST_NAME = 160
 """Of a member's folder without its seed, so that every file system takes it."""
 
 
-class Run(NamedTuple, Generic[AnyConfig]):
+class Run(NamedTuple):
     """A member: its run folder, its place among the settings, and all of its settings."""
 
     folder: Path
     setting: int
-    config: AnyConfig
+    config: Any
 
 
-class Sweep(NamedTuple, Generic[AnyConfig]):
+class Sweep(NamedTuple):
     """What a sweep folder says.
 
     Attributes:
@@ -36,12 +36,12 @@ class Sweep(NamedTuple, Generic[AnyConfig]):
     folder: Path
     over: tuple[str, ...]
     halving: bool
-    runs: tuple[Run[AnyConfig], ...]
+    runs: tuple[Run, ...]
 
     @property
-    def groups(self) -> list[list[Run[AnyConfig]]]:
+    def groups(self) -> list[list[Run]]:
         """Runs that one compiled program can train, in the order of their first."""
-        found: dict[AnyConfig, list[Run[AnyConfig]]] = {}
+        found: dict[Config, list[Run]] = {}
         for member in self.runs:
             found.setdefault(program(member.config), []).append(member)
         return list(found.values())
