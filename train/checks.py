@@ -71,8 +71,16 @@ def settings(config: object) -> dict[str, Any]:
     return flat
 
 
-def check(config: TrainConfig) -> None:
+def check_any(config: Config) -> None:
     """Raises `UserError` for the first setting that cannot work."""
+    if isinstance(config, TrainConfig):
+        check(config)
+    else:
+        check_imitation(config)
+
+
+def check(config: TrainConfig) -> None:
+    """Raises `UserError` for the first setting of a training that cannot work."""
     check_types(config)
     check_values(settings(config))
     check_divisions(config)

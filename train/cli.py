@@ -94,11 +94,36 @@ def imitate(command: Imitate | ResumeImitation, console: Console) -> None:
     """`ndp imitate`."""
     from train import imitate
 
+    if command.grid if isinstance(command, Imitate) else command.sweep:
+        imitate_many(command, console)
+        return
     if isinstance(command, Imitate):
         folder = imitate.imitate(command.config, out=command.out, console=console)
     else:
         folder = imitate.resume(command.resume, steps=command.steps, console=console)
     farewell(folder, console)
+
+
+def imitate_many(command: Imitate | ResumeImitation, console: Console) -> None:
+    """`ndp imitate` of several settings or seeds."""
+    from train import imitation_sweep, imitation_table, sweep_folder, table
+
+    if isinstance(command, Imitate):
+        grid = cast(Grid, command.grid)
+        done = imitation_sweep.sweep(grid, out=command.out, console=console)
+    else:
+        found = sweep_folder.load(command.resume)
+        done = imitation_sweep.complete(found, console=console)
+    console.print(imitation_table.summary(done))
+    folder = done.folder
+    for line in (
+        f"Table  {folder / 'table.csv'}",
+        *([f"Curves {curves}"] if (curves := folder / "curves.png").exists() else []),
+        *([f"Figure {bars}"] if (bars := folder / "bars.png").exists() else []),
+        f"Next   ndp imitate --config {folder / 'best.json'}",
+        f"       ndp render {table.best(done).folder}",
+    ):
+        console.print(line, soft_wrap=True)
 
 
 def farewell(folder: Path, console: Console) -> None:

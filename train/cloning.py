@@ -207,9 +207,13 @@ def problem(config: CloneConfig) -> Problem:
             losses = [loss(variables, part, jax.random.key(0)) for part in some]
             return float(np.average(losses, weights=[len(part.action) for part in some]))
 
-        def finish(variables: PyTree, folder: Path, console: Console) -> tuple[dict[str, Any], str]:
+        play = make_player(env, config)
+
+        def finish(
+            variables: PyTree, folder: Path, console: Console, *, seed: int
+        ) -> tuple[dict[str, Any], str]:
             console.print(f"Evaluating {config.eval_episodes} episodes ...")
-            outcome = played(env, config, variables, config.seed, config.eval_episodes)
+            outcome = play(variables, held_out_key(seed), episodes=config.eval_episodes)
             try:
                 filmed(env, config, variables, outcome, folder / "video.mp4", episodes=FILMED)
             except NoRenderer as problem:

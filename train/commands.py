@@ -33,7 +33,7 @@ from train.checks import (
     settings,
 )
 from train.errors import UserError
-from train.grid import Grid, Range, axis, lay_out, program, setting_name
+from train.grid import Axis, Grid, Range, axis, lay_out, program, setting_name
 from train.run import (
     Which,
     check_free,
@@ -151,27 +151,40 @@ class Imitate(Generic[Imitated]):
     """Learn from examples: to write digits, or to do what demonstrations of a task do.
 
     The settings differ: see `ndp imitate digits --help` and `ndp imitate push --help`.
+
+    --over.NAME V1 V2 ... sweeps a setting, every combination of several: --over.model cnn-ndp cnn
+    --over.lr 1e-3 2e-3. Layer widths are joined by x: --over.hidden 64x64 200x200.
     """
 
     config: Imitated
+    seeds: int = 1
+    """Runs for each combination, or of the same settings, with seeds from --seed on."""
     file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
     """File of settings that take the place of the task's defaults, like the config.json of a
     run."""
     resume: Path | None = None
-    """Run folder to continue, in place of a task; of its settings only --steps can be raised."""
+    """Run or sweep folder to continue, in place of a task; of a run's settings only --steps can be
+    raised."""
     out: Path | None = None
-    """Run folder to create; by default the first free runs/digits-MODEL-seedN or
-    runs/TASK-clone-POLICY-seedN."""
+    """Folder to create; by default the first free runs/digits-MODEL-seedN or
+    runs/TASK-clone-POLICY-seedN, for a sweep runs/digits-sweep or runs/TASK-clone-sweep."""
+    grid: tyro.conf.Suppress[Grid | None] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class ResumeImitation:
-    """Continue an imitation from its latest checkpoint, as if nothing had happened."""
+    """Continue an imitation, or a sweep of them, from its latest checkpoint, as if nothing had
+    happened."""
 
     resume: Path
-    """Run folder."""
+    """Run or sweep folder."""
     steps: int | None = None
-    """Gradient steps to go on to; by default as many as it was started with."""
+    """Gradient steps to go on to, not of a sweep; by default as many as it was started with."""
+
+    @property
+    def sweep(self) -> bool:
+        """Whether it is a sweep that goes on."""
+        return (self.resume / sweep_folder.SWEEP).is_file()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -389,35 +402,40 @@ def parse_imitate(arguments: Sequence[str]) -> Imitate:
     named = next((word for word in words[1:] if word in IMITATED), None)
     if named is None and words[1:] and not words[1].startswith("-"):
         check_known(words[1], IMITATED)
-    preset = read_imitation(file) if file else IMITATED[named or "digits"]
-    command = tyro.cli(
+    preset = read_imitation(file) if file else None
+    kind = type(preset or IMITATED[named or "digits"])
+    lines, axes = unfold(words[1:], kind, preset)
+    commands = [parse_imitation(line, preset) for line in lines]
+    command = dataclasses.replace(commands[0], file=file)
+    for name, values in axes.items():
+        if isinstance(values, Range):
+            raise UserError(
+                f"--over.{name} is a range, which `ndp imitate` cannot draw from; list the values."
+            )
+    if command.seeds == 1 and not any(word.startswith("--over.") for word in words):
+        return command
+    bases = [command.config for command in commands]
+    grid = lay_out(bases, axes, seeds=command.seeds, samples=None)
+    return dataclasses.replace(command, grid=grid)
+
+
+def parse_imitation(arguments: Sequence[str], preset: ImitateConfig | None) -> Imitate:
+    """Understands what holds for one task, whose preset may be given."""
+    named = next((word for word in arguments if word in IMITATED), "digits")
+    preset = preset or IMITATED[named]
+    return tyro.cli(
         Imitate[DigitsConfig] if isinstance(preset, DigitsConfig) else Imitate[CloneConfig],
         default=Imitate(config=dataclasses.replace(preset, task=tyro.MISSING)),
         prog="ndp imitate",
-        args=words[1:],
+        args=arguments,
         config=FLAT,
     )
-    return dataclasses.replace(command, file=file)
 
 
 def parse_sweep(arguments: Sequence[str], preset: TrainConfig | None) -> Sweep:
     """Understands `ndp sweep`: what it sweeps, and for every task what holds beside that."""
-    words, over = split_over(arguments)
-    axes = {name: axis(name, values) for name, values in over.items()}
-    tasks = axes.pop("task", ())
-    if isinstance(tasks, Range):
-        raise UserError("--over.task cannot be a range; list tasks.")
-    for task in tasks:
-        known_task(task)
-        if preset and task != preset.task:
-            raise UserError(f"--config is of the task {preset.task}; leave out --over.task.")
-    place = next((i for i, word in enumerate(words) if word in PRESETS), len(words))
-    if tasks and words[place : place + 1] and words[place] not in tasks:
-        raise UserError(f"{words[place]} is not among --over.task; leave it out.")
-    commands = [
-        cast(Sweep, parse_plain([*words[:place], task, *words[place + 1 :]], preset))
-        for task in tasks or words[place : place + 1]
-    ] or [cast(Sweep, parse_plain(words, preset))]
+    lines, axes = unfold(arguments, TrainConfig, preset)
+    commands = [cast(Sweep, parse_plain(line, preset)) for line in lines]
     command = commands[0]
     known_task(command.config.task)
     bases = [command.config for command in commands]
@@ -425,7 +443,38 @@ def parse_sweep(arguments: Sequence[str], preset: TrainConfig | None) -> Sweep:
     return dataclasses.replace(command, grid=grid)
 
 
-def split_over(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+def unfold(
+    arguments: Sequence[str], kind: type[Config], preset: Config | None
+) -> tuple[list[list[str]], dict[str, Axis]]:
+    """A command line for every task, without --over, and the values of the other swept settings.
+
+    Args:
+      kind: of configuration, whose settings may be swept.
+      preset: the file that --config named.
+    """
+    known = PRESETS if kind is TrainConfig else IMITATED
+    words, over = split_over(arguments, kind)
+    axes = {name: axis(name, values, kind) for name, values in over.items()}
+    tasks = axes.pop("task", ())
+    if isinstance(tasks, Range):
+        raise UserError("--over.task cannot be a range; list tasks.")
+    for task in tasks:
+        check_known(task, known)
+        if preset and task != preset.task:
+            raise UserError(f"--config is of the task {preset.task}; leave out --over.task.")
+    if len(tasks) > 1 and "digits" in tasks:
+        raise UserError("--over.task: digits have other settings than robot tasks; leave them out.")
+    place = next((i for i, word in enumerate(words) if word in known), len(words))
+    named = words[place : place + 1]
+    if tasks and named and named[0] not in tasks:
+        raise UserError(f"{named[0]} is not among --over.task; leave it out.")
+    lines = [[*words[:place], task, *words[place + 1 :]] for task in tasks or named]
+    return lines or [words], axes
+
+
+def split_over(
+    arguments: Sequence[str], kind: type[Config]
+) -> tuple[list[str], dict[str, list[str]]]:
     """A command line without its --over.NAME V1 V2 ..., and these values by the setting's name."""
     plain: list[str] = []
     over: dict[str, list[str]] = {}
@@ -433,7 +482,7 @@ def split_over(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]
     for word in arguments:
         if word.startswith("--over."):
             given, _, first = word.removeprefix("--over.").partition("=")
-            name = setting_name(given)
+            name = setting_name(given, kind)
             if name in over:
                 raise UserError(f"--over.{given} comes twice; name all its values behind one.")
             into = over[name] = [first] if first else []
@@ -472,10 +521,16 @@ def check_command(command: Command) -> None:
         case Sweep():
             check_sweep(command)
         case ResumeSweep():
-            sweep_folder.load(command.resume)
+            check_resumed_sweep(command.resume, "sweep")
             count("--devices", command.devices)
         case Imitate():
             check_imitate(command)
+        case ResumeImitation(steps=steps) if command.sweep:
+            check_resumed_sweep(command.resume, "imitate")
+            if steps is not None:
+                raise UserError(
+                    f"--steps cannot be given for {command.resume}, a sweep; leave it out."
+                )
         case ResumeImitation():
             check_sources(with_steps(load_imitation(command.resume), command.steps))
         case Resume():
@@ -513,12 +568,25 @@ def check_train(command: Train) -> None:
 def check_imitate(command: Imitate) -> None:
     """Refuses an imitation that cannot start, or that would ignore what it was told."""
     config: ImitateConfig = command.config
-    check_imitation(config)
     preset = read_imitation(command.file) if command.file else IMITATED[config.task]
-    check_idle(config, chosen(config, preset))
-    check_sources(config)
     if command.out:
         check_free(command.out)
+    if command.grid:
+        check_chosen(command.grid, preset)
+        for member in command.grid.members:
+            check_sources(cast(ImitateConfig, member.config))
+        return
+    check_imitation(config)
+    check_idle(config, chosen(config, preset))
+    check_sources(config)
+
+
+def check_resumed_sweep(folder: Path, wanted: Literal["sweep", "imitate"]) -> None:
+    """Refuses a folder that is no sweep, or one that another command goes on with."""
+    found = sweep_folder.load(folder)
+    command = "sweep" if isinstance(found.runs[0].config, TrainConfig) else "imitate"
+    if command != wanted:
+        raise UserError(f"{folder} is a sweep of `ndp {command}`; give it to that command.")
 
 
 def check_evaluate(command: Evaluate) -> None:
@@ -590,16 +658,21 @@ def check_sweep(command: Sweep) -> None:
     if command.out:
         check_free(command.out)
     grid = cast(Grid, command.grid)
-    useless = set.intersection(*(idle(member.config) for member in grid.members))
-    first = grid.members[0].config
-    preset = read_config(command.file) if command.file else PRESETS[first.task]
-    check_idle(first, useless.intersection(chosen(first, preset)))
+    task = grid.members[0].config.task
+    check_chosen(grid, read_config(command.file) if command.file else PRESETS[task])
     programs = {member.setting: program(member.config) for member in grid.members}
     if command.halving and max(Counter(programs.values()).values()) < 2:
         raise UserError(
             "--halving compares settings within one program, and here every setting makes its own; "
             "leave it out or sweep a number, too."
         )
+
+
+def check_chosen(grid: Grid, preset: Config) -> None:
+    """Refuses what somebody chose although it means nothing to any member."""
+    useless = set.intersection(*(idle(member.config) for member in grid.members))
+    first = grid.members[0].config
+    check_idle(first, useless.intersection(chosen(first, preset)))
 
 
 def check_wandb(wanted: bool) -> None:

@@ -242,8 +242,10 @@ def problem(config: DigitsConfig) -> Problem:
         def error(variables: PyTree) -> float:
             return judge_paths(write(variables, held_out), held_out)["error"]
 
-        def finish(variables: PyTree, folder: Path, console: Console) -> tuple[dict[str, Any], str]:
-            del console
+        def finish(
+            variables: PyTree, folder: Path, console: Console, *, seed: int
+        ) -> tuple[dict[str, Any], str]:
+            del console, seed
             written = write(variables, held_out)
             draw_comparison(written, held_out, folder / "digits.png")
             found = judge_paths(written, held_out)

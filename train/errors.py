@@ -9,6 +9,10 @@ class Stopped(Exception):
     """The work cannot go on: one sentence that says why, and what was saved; exit code 1."""
 
 
+class Diverged(Stopped):
+    """Nothing but non-finite numbers comes out of a run any more."""
+
+
 class Interrupted(Exception):
     """A signal ended the work early, after everything done so far was saved; exit code 128 + n."""
 

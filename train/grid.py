@@ -8,10 +8,10 @@ import random
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from configs import TrainConfig
-from train.checks import TYPES, check, check_idle
+from configs import Config, TrainConfig
+from train.checks import TYPES, check_any, check_idle
 from train.errors import UserError
 
 SHORT = {"lr": "learning_rate"}
@@ -32,6 +32,9 @@ TRACED = (
 )
 """Settings that are numbers in a compiled program; any other makes a program of its own."""
 
+TRACED_IMITATING = ("learning_rate", "steps")
+"""As `TRACED`, in the program of `ndp imitate`."""
+
 MOST_MEMBERS = 4096
 
 
@@ -51,23 +54,25 @@ class Range:
         return min(max(short, self.low), self.high)
 
 
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
 Axis = tuple[Any, ...] | Range
 """The values a setting takes in a sweep, or where they are drawn from."""
 
 
-def setting_name(word: str) -> str:
-    """The setting that --over.WORD means.
+def setting_name(word: str, kind: type[Config] = TrainConfig) -> str:
+    """The setting of a kind of configuration that --over.WORD means.
 
     Raises:
       UserError: there is none, or it cannot be swept.
     """
     name = word.replace("-", "_")
     name = SHORT.get(name, name)
-    kinds = types()
-    if name not in kinds:
-        swept = [kind for kind in kinds if kind not in FIXED]
+    known = types(kind)
+    if name not in known:
+        swept = [setting for setting in known if setting not in FIXED]
         nearest = difflib.get_close_matches(name, (*swept, *SHORT), n=1, cutoff=0.0)[0]
-        within = [kind for kind in swept if name in kind]
+        within = [setting for setting in swept if name in setting]
         raise UserError(
             f"There is no setting '{word}' to sweep; did you mean "
             f"'--over.{SHORT.get(nearest, within[0] if within else nearest)}'?"
@@ -77,8 +82,8 @@ def setting_name(word: str) -> str:
     return name
 
 
-def types() -> dict[str, Any]:
-    """The type of every setting by its name."""
+def types(kind: type[Config]) -> dict[str, Any]:
+    """The type of every setting of a kind of configuration by its name."""
 
     def of(kind: Any) -> dict[str, Any]:
         flat = {}
@@ -86,10 +91,10 @@ def types() -> dict[str, Any]:
             flat |= of(hint) if dataclasses.is_dataclass(hint) else {name: hint}
         return flat
 
-    return of(TrainConfig)
+    return of(kind)
 
 
-def axis(name: str, words: Sequence[str]) -> Axis:
+def axis(name: str, words: Sequence[str], kind: type[Config] = TrainConfig) -> Axis:
     """The values that follow --over.NAME: a list, or `uniform` or `loguniform` with two ends.
 
     Raises:
@@ -97,10 +102,10 @@ def axis(name: str, words: Sequence[str]) -> Axis:
     """
     if not words:
         raise UserError(f"--over.{name} names no values; give at least one.")
-    kind = types()[name]
+    hint = types(kind)[name]
     if words[0] in ("uniform", "loguniform"):
-        return between(name, kind, words)
-    values = tuple(value(name, kind, word) for word in words)
+        return between(name, hint, words)
+    values = tuple(value(name, hint, word) for word in words)
     for number, given in enumerate(values):
         if given in values[:number]:
             raise UserError(f"--over.{name} names {words[number]} twice; leave one out.")
@@ -142,7 +147,7 @@ class Member(NamedTuple):
     """
 
     setting: int
-    config: TrainConfig
+    config: Config
 
 
 class Grid(NamedTuple):
@@ -153,7 +158,7 @@ class Grid(NamedTuple):
 
 
 def lay_out(
-    bases: Sequence[TrainConfig], axes: Mapping[str, Axis], *, seeds: int, samples: int | None
+    bases: Sequence[Config], axes: Mapping[str, Axis], *, seeds: int, samples: int | None
 ) -> Grid:
     """The runs of a sweep.
 
@@ -193,7 +198,7 @@ def lay_out(
         base = by_task[swept.get("task", bases[0].task)]
         for seed in range(base.seed, base.seed + seeds):
             config = replaced(base, swept | {"seed": seed})
-            check(config)
+            check_any(config)
             check_idle(config, swept)
             members.append(Member(number, config))
     return Grid(tuple(every), tuple(members))
@@ -243,9 +248,10 @@ def replaced(config: Any, changes: Mapping[str, Any]) -> Any:
     return dataclasses.replace(config, **own)
 
 
-def program(config: TrainConfig) -> TrainConfig:
+def program(config: AnyConfig) -> AnyConfig:
     """What decides the compiled program of a configuration: equal for all that can share one."""
-    return replaced(config, dict.fromkeys((*TRACED, "seed"), 0))
+    traced = TRACED if isinstance(config, TrainConfig) else TRACED_IMITATING
+    return replaced(config, dict.fromkeys((*traced, "seed"), 0))
 
 
 def shown(value: Any) -> str:

@@ -1,19 +1,19 @@
 """A whole imitation, from configuration to curve, pictures and checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray, PyTree
 from orbax.checkpoint import CheckpointManager
 from rich.console import Console
 
 from configs import DigitsConfig, ImitateConfig
 from train import checkpoint, metrics, run
-from train.errors import Interrupted, Stopped
+from train.errors import Diverged, Interrupted
 from train.imitation import Learner, LearnerState, Material, Problem, make_learner
 from train.imitation_figures import imitation_curves
 from train.loop import compare_versions, explained, interruption
@@ -45,11 +45,10 @@ def imitate(config: ImitateConfig, *, out: Path | None, console: Console) -> Pat
       Stopped: the disk is full, or nothing but non-finite numbers comes out.
       Interrupted: SIGINT or SIGTERM arrived; a checkpoint has been written.
     """
-    problem = module(config).problem(config)
-    material = problem.load()  # before a folder is made
+    kit = prepare(config)  # before a folder is made
     folder = run.fresh(config, out)
     run.save_config(folder, config, versions())
-    return complete(config, problem, material, folder, console)
+    return complete(config, kit, folder, console)
 
 
 def resume(folder: Path, *, steps: int | None, console: Console) -> Path:
@@ -60,24 +59,57 @@ def resume(folder: Path, *, steps: int | None, console: Console) -> Path:
       Stopped, Interrupted: as `imitate`.
     """
     config: Any = run.with_steps(run.load_imitation(folder), steps)
+    return complete(config, prepare(config), folder, console)
+
+
+class Kit(NamedTuple):
+    """What runs can share whose settings make the same `grid.program`.
+
+    Attributes:
+      problem: what is imitated.
+      material: what is learned from.
+      update: the compiled gradient step of `imitation.Learner`; consumes the state it is given.
+    """
+
+    problem: Problem
+    material: Material
+    update: Callable[[LearnerState, PyTree], tuple[LearnerState, dict[str, Array]]]
+
+
+def prepare(config: ImitateConfig) -> Kit:
+    """What a run needs beside its settings.
+
+    Raises:
+      UserError: there is nothing to learn from.
+    """
     problem = module(config).problem(config)
-    return complete(config, problem, problem.load(), folder, console)
+    learner = make_learner(problem.loss, config.descent, examples=problem.size)
+    return Kit(problem, problem.load(), jax.jit(learner.update, donate_argnums=0))
 
 
 def complete(
-    config: ImitateConfig, problem: Problem, material: Material, folder: Path, console: Console
+    config: ImitateConfig, kit: Kit, folder: Path, console: Console, *, again: str = ""
 ) -> Path:
-    """Brings a run from wherever it is to its end."""
+    """Brings a run from wherever it is to its end.
+
+    Args:
+      kit: of this configuration, or of another with the same `grid.program`.
+      again: the command that goes on after an interruption, if not that of the run alone.
+
+    Raises:
+      UserError, Stopped, Interrupted: as `imitate`.
+    """
     console.print(f"Run folder {folder}", soft_wrap=True)
-    again = f"ndp imitate --resume {folder}"
-    needs = f"--batch {config.descent.batch} and {problem.size} examples"
+    again = again or f"ndp imitate --resume {folder}"
+    needs = f"--batch {config.descent.batch} and {kit.problem.size} examples"
     with explained(folder, needs=needs, again=again), run.held(folder):
         run.save_steps(folder, config.descent.steps)
         with interruption() as signals:
-            state = learn(config, problem, material, folder, console, signals)
+            state = learn(config, kit, folder, console, signals)
         if signals:
             raise Interrupted(f"Stopped; checkpoint saved. To continue: {again}", signal=signals[0])
-        summary, sentence = material.finish(state.variables, folder, console)
+        finish = kit.material.finish
+        summary, sentence = finish(state.variables, folder, console, seed=config.seed)
         run.write_json(folder / "evaluation.json", summary)
         imitation_curves([folder], folder / "curve.png")
         console.print(sentence, soft_wrap=True)
@@ -85,23 +117,17 @@ def complete(
 
 
 def learn(
-    config: ImitateConfig,
-    problem: Problem,
-    material: Material,
-    folder: Path,
-    console: Console,
-    signals: Sequence[int],
+    config: ImitateConfig, kit: Kit, folder: Path, console: Console, signals: Sequence[int]
 ) -> LearnerState:
     """Descends until the configured steps or a signal, writing rows and checkpoints.
 
     Raises:
-      Stopped: too many minibatches in a row were not finite, or the disk is full.
+      Diverged: too many minibatches in a row were not finite.
+      Stopped: the disk is full.
     """
-    watch, descent = Stopwatch(), config.descent
-    learner = make_learner(problem.loss, descent, examples=problem.size)
-    update = jax.jit(learner.update, donate_argnums=0)
+    watch, descent, material = Stopwatch(), config.descent, kit.material
     with checkpoint.open_manager(folder, keep=descent.keep_checkpoints) as manager:
-        state = begin(config, problem, material, learner, manager, folder, console)
+        state = begin(config, kit, manager, folder, console)
         steps, skipped = int(state.steps), 0
         watch.continue_from(metrics.last_row(folder, TIMING))
         save = checkpoint.Saver(manager, config, folder)
@@ -113,7 +139,7 @@ def learn(
             while steps < descent.steps and not signals and skipped < descent.max_skipped:
                 rows = []
                 for _ in range(min(ROW - steps % ROW, descent.steps - steps)):
-                    state, numbers = update(state, material.examples)
+                    state, numbers = kit.update(state, material.examples)
                     rows.append(numbers)
                 steps, skipped = steps + len(rows), int(state.skipped_in_a_row)
                 write(METRICS, steps, summary_of(rows, state))
@@ -129,7 +155,7 @@ def learn(
                 report(steps=steps, learning=learning(rows, skipped, latest))
         save(state, steps=steps, at_once=True)
     if skipped >= descent.max_skipped:
-        raise Stopped(
+        raise Diverged(
             f"The last {skipped} minibatches were not finite and were skipped, so that nothing is "
             f"learned any more; the state before them is saved in {folder}. A lower "
             "--learning-rate may help."
@@ -138,19 +164,15 @@ def learn(
 
 
 def begin(
-    config: ImitateConfig,
-    problem: Problem,
-    material: Material,
-    learner: Learner,
-    manager: CheckpointManager,
-    folder: Path,
-    console: Console,
+    config: ImitateConfig, kit: Kit, manager: CheckpointManager, folder: Path, console: Console
 ) -> LearnerState:
     """Where a run stands; rows after that are dropped."""
+    problem = kit.problem
+    learner = make_learner(problem.loss, config.descent, examples=problem.size)
     if manager.latest_step() is None:
         metrics.clear(folder)
         variables_key, key = jax.random.split(jax.random.key(config.seed))
-        variables = problem.init(variables_key, material.examples)
+        variables = problem.init(variables_key, kit.material.examples)
         return learner.init(variables, key)
     template = jax.eval_shape(partial(fresh, problem, learner), jax.random.key(0))
     steps, state, made_with = checkpoint.restore(manager, template, config=config)

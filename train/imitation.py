@@ -8,7 +8,7 @@ inside a loop about 15 times slower than outside.
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -53,18 +53,28 @@ Loss = Callable[[PyTree, PyTree, PRNGKeyArray], Float[Array, ""]]
 """Variables, a minibatch, leaves (batch, ...), and a key for its augmentation to the mean loss."""
 
 
+@runtime_checkable
+class Finish(Protocol):
+    """What ends a run."""
+
+    def __call__(
+        self, variables: PyTree, folder: Path, console: Console, *, seed: int
+    ) -> tuple[dict[str, Any], str]: ...
+
+
 class Material(NamedTuple):
     """What a run learns from.
 
     Attributes:
       examples: leaves (N, ...), on the device.
       error: of variables on what is held out.
-      finish: judges variables, draws into a folder, and returns the evaluation and a sentence.
+      finish: judges variables, draws into a folder, and returns the evaluation and a sentence;
+        the seed is that of the episodes of a robot.
     """
 
     examples: PyTree
     error: Callable[[PyTree], float]
-    finish: Callable[[PyTree, Path, Console], tuple[dict[str, Any], str]]
+    finish: Finish
 
 
 class Problem(NamedTuple):

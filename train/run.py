@@ -12,12 +12,12 @@ import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from configs import CloneConfig, Config, DigitsConfig, ImitateConfig, TrainConfig
-from train.checks import check, check_imitation, settings
+from train.checks import check_any, settings
 from train.errors import UserError
-from train.grid import replaced
+from train.grid import AnyConfig, replaced
 
 Which = Literal["latest", "best"]
 """A run's latest checkpoint, or the one of its best evaluation."""
@@ -26,22 +26,11 @@ MAY_CHANGE = ("steps", "eval_episodes", "eval_every", "checkpoint_seconds", "kee
 """Settings that a run may be continued with although its checkpoints were made with others."""
 
 
-AnyConfig = TypeVar("AnyConfig", bound=Config)
-
-
 def kind_of(content: dict[str, Any]) -> type[Config]:
     """The class of the configuration that a config.json holds."""
     if "descent" not in content:
         return TrainConfig
     return DigitsConfig if "model" in content else CloneConfig
-
-
-def check_any(config: Config) -> None:
-    """Raises `UserError` for the first setting that cannot work."""
-    if isinstance(config, TrainConfig):
-        check(config)
-    else:
-        check_imitation(config)
 
 
 def default_name(config: Config) -> str:

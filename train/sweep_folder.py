@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs import TrainConfig
+from configs import Config, DigitsConfig, TrainConfig
 from train import run
 from train.checks import settings
 from train.errors import UserError
@@ -20,7 +20,7 @@ class Run(NamedTuple):
 
     folder: Path
     setting: int
-    config: TrainConfig
+    config: Any
 
 
 class Sweep(NamedTuple):
@@ -41,25 +41,30 @@ class Sweep(NamedTuple):
     @property
     def groups(self) -> list[list[Run]]:
         """Runs that one compiled program can train, in the order of their first."""
-        found: dict[TrainConfig, list[Run]] = {}
+        found: dict[Config, list[Run]] = {}
         for member in self.runs:
             found.setdefault(program(member.config), []).append(member)
         return list(found.values())
 
-    def swept(self, config: TrainConfig) -> dict[str, Any]:
+    def swept(self, config: Config) -> dict[str, Any]:
         """The values of the swept settings in a configuration."""
         every = settings(config)
         return {name: every[name] for name in self.over}
 
 
+def default_name(config: Config) -> str:
+    """Of the folder of a sweep whose first member is configured so."""
+    clones = not isinstance(config, TrainConfig | DigitsConfig)
+    return f"{config.task}-{'clone-' * clones}sweep"
+
+
 def fresh(grid: Grid, out: Path | None, *, halving: bool, versions: dict[str, str]) -> Sweep:
-    """Creates the folder of a new sweep: `out`, or the first free runs/TASK-sweep.
+    """Creates the folder of a new sweep: `out`, or the first free one of its name under runs/.
 
     Raises:
       UserError: `out` holds something already, or cannot be written.
     """
-    task = grid.members[0].config.task
-    folder = out or run.next_free(Path("runs") / f"{task}-sweep")
+    folder = out or run.next_free(Path("runs") / default_name(grid.members[0].config))
     run.check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     width = len(str(len(grid.members) - 1))
@@ -100,8 +105,11 @@ def load(folder: Path) -> Sweep:
     runs = []
     for name, setting in members.items():
         member = folder / "members" / name
-        runs.append(Run(member, setting, run.load_config(member)))
+        runs.append(Run(member, setting, run.load_any(member)))
     for name in over:
         if name not in settings(runs[0].config):
             raise UserError(f"{path}: '{name}' was not swept, it is no setting; put it back.")
+    imitating = {not isinstance(member.config, TrainConfig) for member in runs}
+    if len(imitating) > 1:
+        raise UserError(f"{folder} has members of `ndp train` and of `ndp imitate`; separate them.")
     return Sweep(folder, over, halving, tuple(runs))

@@ -28,7 +28,11 @@ Row = dict[str, Any]
 def write(sweep: Sweep) -> None:
     """Writes table.csv, settings.csv, table.json and best.json."""
     members = [member_row(sweep, member) for member in sweep.runs]
-    settings = setting_rows(sweep, members)
+    save(sweep, members, setting_rows(sweep, members))
+
+
+def save(sweep: Sweep, members: Sequence[Row], settings: Sequence[Row]) -> None:
+    """Writes a row for each member and, the best first, for each setting."""
     write_csv(sweep, "table.csv", members)
     write_csv(sweep, "settings.csv", settings)
     run.write_json(sweep.folder / "table.json", {"members": members, "settings": settings})
@@ -80,27 +84,33 @@ def setting_rows(sweep: Sweep, members: Sequence[Row]) -> list[Row]:
     The best was not stopped early, or latest, and has the highest success, to two decimals, then
     the largest area.
     """
+    planned = {run.setting: run.config.updates * run.config.steps_per_update for run in sweep.runs}
+
+    def merit(row: Row) -> tuple:
+        share = row["steps"] / planned[row["setting"]]
+        return share, round(row["success"], 2), row["area"] or 0.0, -row["setting"]
+
+    return sorted(means(sweep, members, MEASURES), key=merit, reverse=True)
+
+
+def means(sweep: Sweep, members: Sequence[Row], measures: Sequence[str]) -> list[Row]:
+    """Each setting's means over its seeds with 95 % bootstrap intervals, None where a seed has
+    no such measure."""
     found: dict[int, list[Row]] = {}
     for row in members:
         found.setdefault(row["setting"], []).append(row)
-    planned = {run.setting: run.config.updates * run.config.steps_per_update for run in sweep.runs}
     rows = []
     for setting, seeds in found.items():
         row = {"setting": setting, **{name: seeds[0][name] for name in sweep.over}}
         row |= {"seeds": len(seeds), "steps": seeds[0]["steps"]}
-        for measure in MEASURES:
+        for measure in measures:
             values = [each[measure] for each in seeds]
             known = None not in values
             low, high = bootstrap_interval(np.array(values)) if known else (None, None)
             row[measure] = float(np.mean(values)) if known else None
             row |= {f"{measure}_low": low, f"{measure}_high": high}
         rows.append(row)
-
-    def merit(row: Row) -> tuple:
-        share = row["steps"] / planned[row["setting"]]
-        return share, round(row["success"], 2), row["area"] or 0.0, -row["setting"]
-
-    return sorted(rows, key=merit, reverse=True)
+    return rows
 
 
 def write_csv(sweep: Sweep, name: str, rows: Sequence[Row]) -> None:
@@ -113,17 +123,17 @@ def write_csv(sweep: Sweep, name: str, rows: Sequence[Row]) -> None:
     run.write_whole(sweep.folder / name, text.getvalue())
 
 
-def summary(sweep: Sweep) -> Table:
-    """The best settings for people."""
+def summary(sweep: Sweep, measures: Sequence[str] = SUMMARIZED) -> Table:
+    """The best settings and how they measure, for people."""
     rows = read(sweep)["settings"]
     view = Table(box=SIMPLE, pad_edge=False)
     names = [name.replace("_", " ") for name in sweep.over]
-    for name in (*names, "seeds", "steps", *SUMMARIZED):
-        view.add_column(name, justify="right", no_wrap=name in SUMMARIZED)
+    for name in (*names, "seeds", "steps", *measures):
+        view.add_column(name, justify="right", no_wrap=name in measures)
     for row in rows[:SHOWN]:
         swept = [shown(tuple(v) if isinstance(v := row[name], list) else v) for name in sweep.over]
-        measures = [interval(row, measure) for measure in SUMMARIZED]
-        view.add_row(*swept, str(row["seeds"]), f"{row['steps'] / 1e6:.2f}M", *measures)
+        cells = [interval(row, measure) for measure in measures]
+        view.add_row(*swept, str(row["seeds"]), steps_of(row), *cells)
     if len(rows) > SHOWN:
         view.caption = f"and {len(rows) - SHOWN} more in settings.csv"
     return view
@@ -133,6 +143,12 @@ def interval(row: Row, measure: str) -> str:
     """A mean and its interval over seeds."""
     if row[measure] is None:
         return "-"
-    if row["seeds"] == 1:
-        return f"{row[measure]:.2f}"
-    return f"{row[measure]:.2f} ({row[f'{measure}_low']:.2f} to {row[f'{measure}_high']:.2f})"
+    digits = ".2f" if measure in MEASURES else "#.3g"
+    mean, low, high = (f"{row[measure + end]:{digits}}" for end in ("", "_low", "_high"))
+    return mean if row["seeds"] == 1 else f"{mean} ({low} to {high})"
+
+
+def steps_of(row: Row) -> str:
+    """Steps in millions or, if fewer, in thousands."""
+    steps = row["steps"]
+    return f"{steps / 1e6:.2f}M" if steps >= 1e6 else f"{steps / 1e3:g}k"
