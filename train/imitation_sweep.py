@@ -1,7 +1,7 @@
 """A sweep of imitations: runs one after another, those of the same program compiled once.
 
-They are not vmapped: over 3 seeds of CNN-NDP, a gradient step would take 98 ms of processor time per
-member instead of 32 on 2 CPU cores, because XLA makes grouped convolutions of it; over those of
+They are not vmapped: over 3 seeds of CNN-NDP, a gradient step would take 98 ms of processor time
+per member instead of 32 on 2 CPU cores, because XLA makes grouped convolutions of it; over those of
 MLP-NDP 5.0 ms instead of 4.8.
 """
 
