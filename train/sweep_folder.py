@@ -16,7 +16,7 @@ LONGEST_NAME = 160
 
 
 class Run(NamedTuple):
-    """A member: its run folder, its place among the settings, and all of its settings."""
+    """A member: its run folder, its place among the settings, and its `Config`."""
 
     folder: Path
     setting: int

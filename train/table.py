@@ -14,6 +14,7 @@ from train import metrics, run
 from train.evaluate import bootstrap_interval
 from train.grid import shown
 from train.metrics import EVALUATIONS
+from train.progress import SHORT
 from train.sweep_folder import Run, Sweep
 
 MEASURES = ("success", "best_success", "area", "returns", "distance")
@@ -149,6 +150,6 @@ def interval(row: Row, measure: str) -> str:
 
 
 def steps_of(row: Row) -> str:
-    """Steps in millions or, if fewer, in thousands."""
+    """How far a setting went; many steps are counted in millions."""
     steps = row["steps"]
-    return f"{steps / 1e6:.2f}M" if steps >= 1e6 else f"{steps / 1e3:g}k"
+    return f"{steps / 1e6:.2f}M" if steps >= SHORT else f"{steps:,}"

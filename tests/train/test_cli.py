@@ -16,12 +16,12 @@ import envs
 import ndp_jax
 import train
 from configs import IMITATED, PRESETS
-from train import controllers, loop, metrics, render, run, tasks
+from train import controllers, loop, metrics, render, run, sweep_folder, tasks
 from train.checks import flag, settings
 from train.cli import main
 from train.commands import check_command, parse
 from train.errors import Interrupted, Stopped, UserError
-from train.grid import replaced
+from train.grid import lay_out, replaced
 
 
 def refuse(capsys, *arguments):
@@ -154,6 +154,37 @@ def test_a_sweep_understands_its_values():
         (["imitate", "digits", "--data", "nowhere"], "--data is nowhere, but there is no such"),
         (["imitate", "--config", "nowhere"], "There is no file nowhere."),
         (["imitate", "--resume", "nowhere"], "There is no run folder nowhere."),
+        (["imitate", "digits", "--over.modle", "cnn"], "did you mean '--over.model'?"),
+        (["imitate", "push", "--over.model", "cnn"], "There is no setting 'model' to sweep"),
+        (["imitate", "digits", "--over.model", "cnn", "mlp"], "--model is 'mlp'; it must be one"),
+        (
+            ["imitate", "digits", "--over.batch", "9", "99999"],
+            "--batch 99999 is more than the 2000",
+        ),
+        (
+            ["imitate", "digits", "--over.lr", "uniform", "1", "2"],
+            "--over.learning_rate is a range",
+        ),
+        (["imitate", "digits", "--seeds", "0"], "--seeds is 0; it must lie between 1 and 4096."),
+        (["imitate", "digits", "--over.seed", "1", "2"], "seed is not swept; give --seeds"),
+        (
+            ["imitate", "--over.task", "push", "pusk"],
+            "There is no task 'pusk'; did you mean 'push'?",
+        ),
+        (["imitate", "--over.task", "push", "digits"], "digits have other settings than robot"),
+        (["imitate", "throw", "--over.task", "pick", "push"], "throw is not among --over.task;"),
+        (
+            ["imitate", "digits", "--over.model", "cnn", "cnn-ndp", "--over.alpha", "9"],
+            "--alpha means nothing to --model cnn; leave it out.",
+        ),
+        (
+            ["imitate", "push", "--policy", "nn", "--n-basis", "9", "--seeds", "2"],
+            "--n-basis means nothing to --policy nn; leave it out.",
+        ),
+        (
+            ["imitate", "push", "--demos", "nowhere", "--seeds", "2"],
+            "--demos is nowhere, but there",
+        ),
         (["imitate", "--resume", "nowhere", "--batch", "9"], "--batch cannot be given with --res"),
         (["imitate", "digits", "--resume=nowhere"], "Leave out 'digits': with --resume the run"),
     ],
@@ -255,6 +286,58 @@ def test_a_file_of_settings_takes_the_place_of_an_imitations_defaults(tmp_path):
     command = parse(["imitate", "digits", f"--config={file}", "--seed", "4"])
     assert command.config == replaced(config, {"seed": 4})
     check_command(command)
+
+
+def test_a_sweep_of_imitations_understands_its_values():
+    words = ["--over.model", "cnn-ndp", "cnn", "--over.lr", "1e-3", "2e-3", "--batch", "50"]
+    command = parse(["imitate", "digits", *words, "--seeds", "2", "--out", "new"])
+    check_command(command)
+    assert command.grid.over == ("model", "learning_rate") and command.out == Path("new")
+    assert len(command.grid.members) == 8
+    assert command.grid.members[-1].config == replaced(
+        IMITATED["digits"], {"model": "cnn", "learning_rate": 2e-3, "batch": 50, "seed": 1}
+    )
+    seeds = parse(["imitate", "digits", "--seeds", "3"]).grid
+    assert [member.config.seed for member in seeds.members] == [0, 1, 2]
+    for words in ([], ["push"]):
+        command = parse(["imitate", *words, "--over.task", "push", "soccer", "--over.policy", "nn"])
+        check_command(command)
+        assert [member.config for member in command.grid.members] == [
+            replaced(IMITATED[task], {"policy": "nn"}) for task in ("push", "soccer")
+        ]
+    assert parse(["imitate", "push"]).grid is None
+
+
+@pytest.fixture
+def sweeps(imitations):
+    """Sweeps that have not begun: one of digits, one of reinforcement learning."""
+    for name, config in (("sweep", IMITATED["digits"]), ("rl-sweep", PRESETS["push"])):
+        grid = lay_out([config], {}, seeds=2, samples=None)
+        sweep_folder.fresh(grid, imitations / name, halving=False, versions={})
+    return imitations
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["imitate", "--resume", "rl-sweep"],
+            "rl-sweep is a sweep of `ndp sweep`; give it to that",
+        ),
+        (["sweep", "--resume", "sweep"], "sweep is a sweep of `ndp imitate`; give it to that com"),
+        (["imitate", "--resume", "sweep", "--steps", "9"], "--steps cannot be given for sweep, a"),
+        (["imitate", "--resume", "sweep", "--seeds", "9"], "--seeds cannot be given with --resume"),
+        (["imitate", "digits", "--seeds", "2", "--out", "sweep"], "sweep is not empty; choose"),
+    ],
+)
+def test_sweeps_are_continued_by_their_own_command_as_they_are(capsys, sweeps, arguments, sentence):
+    assert sentence in refuse(capsys, *arguments)
+
+
+def test_a_sweep_of_both_kinds_is_refused(capsys, sweeps):
+    (member,) = sweeps.glob("sweep/members/*seed1")
+    run.save_config(member, PRESETS["push"], {})
+    assert "has members of `ndp train` and" in refuse(capsys, "imitate", "--resume", "sweep")
 
 
 @pytest.fixture
@@ -431,6 +514,7 @@ QUICK = [
     ["imitate", "push", "--help"],
     ["imitate", "digits", "--batch", "0"],
     ["imitate", "--resume", "nowhere"],
+    ["imitate", "digits", "--over.model", "cnn", "mlp"],
 ]
 
 

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from configs import PRESETS
+from configs import IMITATED, PRESETS
 from train import grid
 from train.agent import Hyperparameters
 from train.checks import settings
@@ -70,6 +70,23 @@ def test_members_of_one_program_differ_in_traced_numbers_only():
     for changes in same:
         assert program(replaced(PUSH, changes)) == program(PUSH)
     assert len({program(replaced(PUSH, changes)) for changes in (*other, {})}) == len(other) + 1
+
+
+@pytest.mark.parametrize("task", ["digits", "push"])
+def test_imitations_of_one_program_differ_in_rate_steps_and_seed_only(task):
+    config = IMITATED[task]
+    for changes in ({"learning_rate": 3e-4}, {"steps": 7}, {"seed": 3}):
+        assert program(replaced(config, changes)) == program(config)
+    other = [{"alpha": 9.0}, {"n_basis": 7}, {"hidden": (8,)}, {"batch": 9}, {"eval_every": 3}]
+    assert len({program(replaced(config, changes)) for changes in (*other, {})}) == len(other) + 1
+
+
+def test_imitations_have_their_own_settings():
+    kind = type(IMITATED["digits"])
+    assert axis("model", ["cnn", "cnn-ndp"], kind) == ("cnn", "cnn-ndp")
+    assert setting_name("held-out", kind) == "held_out"
+    over, members = lay_out([IMITATED["digits"]], {"batch": (50, 99)}, seeds=2, samples=None)
+    assert [member.config.descent.batch for member in members] == [50, 50, 99, 99]
 
 
 def test_tasks_bring_their_own_settings():
