@@ -54,6 +54,7 @@ def test_the_same_key_gives_the_same_episodes(of_states, played):
     assert (other.distance != again.distance).all()
 
 
+@pytest.mark.slow
 def test_a_policy_of_pictures_sees_the_scene_and_plays_the_same_episodes(env, played):
     try:
         camera.Camera(env.mj_model).close()
