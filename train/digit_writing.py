@@ -211,11 +211,10 @@ def baselines(config: DigitsConfig, learned: Digits, held_out: Digits) -> dict[s
     if labels.min() >= 0 and np.isin(numbers, learned.labels).all():
         means = np.stack([learned.paths[learned.labels == n].mean(axis=0) for n in numbers])
         found["class_mean"] = errors(means[places], held_out.paths)
-    plain = dataclasses.replace(config, start="predicted")
-    best = fit(make_dmp(plain), jnp.asarray(held_out.paths))
-    start = jnp.asarray(held_out.paths[:, 0])
-    parameters = jnp.concatenate([(best[0] - start)[..., None], best[1]], axis=-1)
-    path = integrate(make_dmp(plain), parameters, start, middle=MIDDLE)
+    dmp, start = make_dmp(config), jnp.asarray(held_out.paths[:, 0])
+    goal, weights = fit(dmp, jnp.asarray(held_out.paths))
+    parameters = jnp.concatenate([(goal - start)[..., None], weights], axis=-1)
+    path = integrate(dmp, parameters, start, middle=MIDDLE)
     found["floor"] = errors(np.asarray(path), held_out.paths)
     return {name: float(np.mean(values)) for name, values in found.items()}
 

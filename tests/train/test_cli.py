@@ -251,7 +251,10 @@ def imitations(tmp_path, monkeypatch):
     [
         (["train", "--resume", "digits"], "digits/config.json is of `ndp imitate`; give one of"),
         (["imitate", "--resume", "rl"], "rl/config.json is of `ndp train`; give one of"),
-        (["imitate", "--resume", "digits", "--steps", "5"], "--steps 5 is less than the run's 1"),
+        (
+            ["imitate", "--resume", "digits", "--steps", "5"],
+            "--steps 5 is less than the run's 10000; they",
+        ),
         (["imitate", "--resume", "push", "--steps", "9" * 20], "it must be at most 2147483647."),
         (["train", "--config", "push/config.json"], "push/config.json is of `ndp imitate`; give"),
         (["imitate", "--config", "rl/config.json"], "rl/config.json is of `ndp train`; give one"),
