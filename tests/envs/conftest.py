@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import mujoco
 import numpy as np
 import pytest
 
 import envs
+from envs.importing import importing_mjx
+
+with importing_mjx():  # pytest may read this file before it asks tests/conftest.py for a renderer
+    import mujoco
 
 BATCH = 20
 
