@@ -161,19 +161,19 @@ def test_bars_show_means_intervals_seeds_and_what_was_published(tmp_path):
         Success("push", "nn", (0.5, 0.6, 0.7)),
         Success("push", "ndp", (0.8, 0.9, 1.0)),
         Success("throw", "ndp", (0.4,)),
+        Success("mine", "ndp", (0.3,)),
     ]
-    published = {("push", "ndp"): 0.95, ("faucet", "ndp"): 0.5}
-    figure = figures.draw_success(rows, published)
+    figure = figures.draw_success(rows)
     (axis,) = figure.axes
     bars = [patch for patch in axis.patches if patch.get_width()]
-    np.testing.assert_allclose([bar.get_height() for bar in bars], (0.6, 0.9, 0.4))
+    np.testing.assert_allclose([bar.get_height() for bar in bars], (0.6, 0.9, 0.4, 0.3))
     assert bars[0].get_x() < bars[1].get_x() < bars[2].get_x()
-    assert axis.get_legend_handles_labels()[1] == ["nn", "ndp", "paper"]
+    assert axis.get_legend_handles_labels()[1] == ["nn", "ndp", "paper, in other settings"]
     heights = [line.get_ydata()[0] for line in axis.lines]
     for row, mean_and_ends in zip(rows, (heights[:3], heights[3:]), strict=False):
         ends = bootstrap_interval(np.array(row.seeds))
         np.testing.assert_allclose(mean_and_ends, (np.mean(row.seeds), *ends))
-    np.testing.assert_allclose(axis.collections[-1].get_offsets()[:, 1], 0.95)
+    np.testing.assert_allclose(axis.collections[-1].get_offsets()[:, 1], (0.002, 0.208, 0.642))
     figures.plt.close(figure)
 
     figures.success_bars(rows, tmp_path / "bars.png")
