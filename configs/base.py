@@ -20,6 +20,9 @@ class Primitive:
         "gaussian", "multiquadric", "inverse_quadric", "inverse_multiquadric", "linear"
     ] = "gaussian"
     """Basis function kernel."""
+    forcing: Literal["scaled", "unscaled"] = "scaled"
+    """What weights are multiplied by: the goal's offset from the robot's position, as in the paper,
+    or goal_scale, so that a movement can be shaped whose goal is near."""
     substeps: int = 8
     """Euler integration steps per environment step (l)."""
     method: Literal["matrix", "scan"] = "matrix"
@@ -27,7 +30,7 @@ class Primitive:
     goal_scale: float = 0.05
     """Goal offset from the robot's position per unit of network output, in m (rad for Jaco)."""
     weight_scale: float = 50.0
-    """Basis weight per unit of network output."""
+    """Basis weight per unit of network output, before the factor of the forcing."""
 
 
 @dataclass(frozen=True)

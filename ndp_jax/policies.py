@@ -53,7 +53,8 @@ class PrimitiveHead(nn.Module):
     """Goal and weights from features, actions from the integrated primitive.
 
     The goal is an offset from the robot's position, `g = y0 + goal_scale * output`, and the weights
-    are `weight_scale * output`. Actions are the differences of the T + 1 positions sampled every
+    are `weight_scale * output`, times `goal_scale` if the forcing term is unscaled: as strong as
+    with the goal one unit of output away. Actions are the differences of the T + 1 positions sampled every
     `dmp.n_steps / T` integration steps, divided by `action_scale` (the inverse controller).
     Action dimensions beyond the robot's D (a gripper) come from a layer of their own and are not
     integrated. The `Plan` is sown as `plan` among the intermediates.
@@ -65,7 +66,7 @@ class PrimitiveHead(nn.Module):
       duration: seconds that one chunk lasts; turns y/s into y/tau.
       action_scale: position change of a unit action, in units of y.
       goal_scale: goal offset per unit of network output, in units of y.
-      weight_scale: basis weight per unit of network output.
+      weight_scale: basis weight per unit of network output (and of goal_scale, if unscaled).
       alpha: stiffness in place of `dmp.alpha`, in 1/tau; None for that.
       method: "matrix" or "scan", see `ndp_jax.rollout`.
     """
@@ -93,10 +94,11 @@ class PrimitiveHead(nn.Module):
             features
         )
         goal = position + self.goal_scale * offset
+        unit = self.weight_scale * (self.goal_scale if self.dmp.forcing == "unscaled" else 1)
         path = rollout(
             self.dmp,
             goal,
-            self.weight_scale * weights.reshape(*batch, dims, self.dmp.n_basis),
+            unit * weights.reshape(*batch, dims, self.dmp.n_basis),
             position,
             velocity * (self.duration / self.dmp.tau),
             alpha=self.alpha,

@@ -100,6 +100,7 @@ def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> P
                 n_steps=chunk * primitive.substeps,
                 alpha_x=primitive.alpha_x,
                 kernel=primitive.kernel,
+                forcing=primitive.forcing,
             ),
             chunk=chunk,
             action_size=env.action_size,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,8 +77,9 @@ def test_only_the_head_differs():
     assert trunk("ndp")["actor"] == trunk("ppo")["actor"]
 
 
-def test_actions_retrace_the_primitive():
-    head = primitive_head()
+@pytest.mark.parametrize(("forcing", "unit"), [("scaled", 50.0), ("unscaled", 50.0 * 0.05)])
+def test_actions_retrace_the_primitive(forcing, unit):
+    head = primitive_head(dmp=replace(primitive_head().dmp, forcing=forcing))
     policy, params = initialised(head)
     params = jax.tree.map(lambda x: 3 * x + 0.1, params)
     observation, position, velocity = inputs((4,))
@@ -95,7 +98,7 @@ def test_actions_retrace_the_primitive():
     path = rollout(
         head.dmp,
         position + 0.05 * features["goal"],
-        50.0 * features["weights"].reshape(4, DIMS, 6),
+        unit * features["weights"].reshape(4, DIMS, 6),
         position,
         velocity * 0.25,
         method="scan",

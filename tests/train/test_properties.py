@@ -50,6 +50,7 @@ def valid(draw, policies=("ndp", "ppo-multi", "ppo")):
         ),
         alpha_x=draw(numbers(min(ALPHA_X_RANGE[1], chunk * substeps), low=ALPHA_X_RANGE[0])),
         kernel=draw(st.sampled_from(KERNELS)),
+        forcing=draw(st.sampled_from(("scaled", "unscaled"))),
         substeps=substeps,
         method=draw(st.sampled_from(("matrix", "scan"))),
         goal_scale=draw(numbers(AT_MOST["goal_scale"])),
@@ -167,7 +168,9 @@ WRONG_VALUES = {
     **dict.fromkeys(
         ("gamma", "gae_lambda"), st.floats(max_value=-1e-30) | st.floats(min_value=1 + 1e-9)
     ),
-    **dict.fromkeys(("policy", "kernel", "method"), st.sampled_from(("", "NDP", "scan "))),
+    **dict.fromkeys(
+        ("policy", "kernel", "forcing", "method"), st.sampled_from(("", "NDP", "scan "))
+    ),
     "eval_every": st.integers(max_value=-1),
     "seed": st.integers(max_value=-1) | st.integers(min_value=2**32),
     "initial_log_std": st.floats(max_value=-10.1) | st.floats(min_value=10.1),
