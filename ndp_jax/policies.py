@@ -54,10 +54,10 @@ class PrimitiveHead(nn.Module):
 
     The goal is an offset from the robot's position, `g = y0 + goal_scale * output`, and the weights
     are `weight_scale * output`, times `goal_scale` if the forcing term is unscaled: as strong as
-    with the goal one unit of output away. Actions are the differences of the T + 1 positions sampled every
-    `dmp.n_steps / T` integration steps, divided by `action_scale` (the inverse controller).
-    Action dimensions beyond the robot's D (a gripper) come from a layer of their own and are not
-    integrated. The `Plan` is sown as `plan` among the intermediates.
+    with the goal one unit of output away. Actions are the differences of the T + 1 positions
+    sampled every `dmp.n_steps / T` integration steps, divided by `action_scale` (the inverse
+    controller). Action dimensions beyond the robot's D (a gripper) come from a layer of their own
+    and are not integrated. The `Plan` is sown as `plan` among the intermediates.
 
     Attributes:
       dmp: the primitive; one unit of its time `tau` lasts the whole chunk.
