@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt8
 from rich.console import Console
 
 from configs import CloneConfig, Network, TrainConfig
@@ -16,6 +16,7 @@ from envs.base import MjxEnv
 from envs.camera import NoRenderer
 from ndp_jax import normalize
 from ndp_jax.networks import CNN
+from ndp_jax.normalize import RunningStats
 from ndp_jax.policies import Policy, PolicyOutput
 from train import closed_loop, demonstrations, pictures
 from train import render as render_
@@ -36,6 +37,9 @@ LARGEST = 1024
 """Held-out examples at once."""
 
 PICTURE_CHANNELS = (16, 32, 32)
+
+SURVEYED = 1024
+"""Pictures, at most, that the mean one is made of."""
 
 
 class Examples(struct.PyTreeNode):
@@ -131,12 +135,26 @@ def examples(config: CloneConfig, shown: Demonstrations, episodes: slice) -> Exa
 
 def init(env: MjxEnv, config: CloneConfig, key: PRNGKeyArray, shown: Inputs) -> PyTree:
     """The variables of a policy: its parameters and, fixed, the statistics of the observations."""
-    statistics = normalize.init(shown.observation.shape[1:])
     if config.observation == "state":
+        statistics = normalize.init(shown.observation.shape[1:])
         statistics = normalize.update(statistics, shown.observation)
+    else:
+        statistics = picture_statistics(shown.observation)
     first = jax.tree.map(lambda leaf: leaf[:1].astype(jnp.float32), shown)
     variables = make_clone(env, config).init(key, first.observation, first.position, first.velocity)
     return {"params": variables["params"], "statistics": statistics}
+
+
+def picture_statistics(images: UInt8[Array, "M *shape"]) -> RunningStats:
+    """The mean picture, and one variance for all pixels: what never moves says nothing, loudly.
+
+    Not centred, the scene that all pictures share drowns what differs, and a clone of faucet learns
+    nothing but the mean action.
+    """
+    some = images[:: -(-len(images) // SURVEYED)].astype(jnp.float32) / 255
+    stats = normalize.update(normalize.init(images.shape[1:]), some)
+    variance = jnp.broadcast_to(jnp.mean(stats.variance), stats.variance.shape)
+    return stats.replace(variance=variance)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 Answer = Callable[[PyTree, Inputs], PolicyOutput]
@@ -182,10 +200,12 @@ def make_player(env: MjxEnv, config: CloneConfig) -> closed_loop.Play:
 
 def blank(env: MjxEnv, config: CloneConfig) -> Inputs:
     """Inputs of the right shape, (1, ...), that nobody has seen."""
-    size = (pictures.SIZE, pictures.SIZE, 3) if config.observation == "image" else ()
     state = jax.eval_shape(env.reset, jax.random.key(0))
     position = jnp.zeros((1, *jax.eval_shape(env.robot_state, state)[0].shape))
-    seen = jnp.zeros((1, *(size or (env.observation_size,))))
+    if config.observation == "image":
+        seen = jnp.zeros((1, pictures.SIZE, pictures.SIZE, 3), jnp.uint8)
+    else:
+        seen = jnp.zeros((1, env.observation_size))
     return Inputs(observation=seen, position=position, velocity=position)
 
 

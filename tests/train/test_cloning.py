@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import CloneConfig, Descent
-from ndp_jax import load_policy
+from ndp_jax import load_policy, normalize
 from train import cloning, demonstrations, metrics
 from train.agent import make_env
 from train.cli import main
@@ -94,7 +94,7 @@ def test_the_loss_is_the_mean_square_of_the_policys_mistakes(env, shown, policy,
     inputs = batch.inputs
     if seen == "image":
         inputs = inputs.replace(observation=inputs.observation / 255)
-        np.testing.assert_array_equal(variables["statistics"].mean, 0)
+        np.testing.assert_allclose(variables["statistics"].mean, 2.5 / 255, rtol=1e-3)
     else:
         np.testing.assert_allclose(variables["statistics"].mean, 2.5, rtol=1e-3)
     mean = cloning.make_answer(env, config)(variables, inputs).mean
@@ -110,8 +110,20 @@ def test_a_blank_is_of_the_shapes_of_examples(env, shown):
         config = dataclasses.replace(CONFIG, observation=seen)
         blank = cloning.blank(env, config)
         found = cloning.examples(config, given, slice(0, 1)).inputs
-        same = jax.tree.map(lambda a, b: a.shape[1:] == b.shape[1:], blank, found)
+        same = jax.tree.map(
+            lambda a, b: (a.shape[1:], a.dtype) == (b.shape[1:], b.dtype), blank, found
+        )
         assert all(jax.tree.leaves(same))
+
+
+def test_pictures_are_seen_as_what_differs_from_the_mean_one():
+    images = np.full((3000, 6, 6, 3), 200, np.uint8)
+    images[:, :2] = np.random.default_rng(0).integers(0, 100, (3000, 2, 6, 3))
+    pictures = jnp.asarray(images / 255.0, jnp.float32)
+    seen = normalize.normalize(cloning.picture_statistics(jnp.asarray(images)), pictures)
+    np.testing.assert_allclose(seen[:, 2:], 0, atol=1e-3)
+    np.testing.assert_allclose(jnp.mean(seen, axis=0), 0, atol=0.2)
+    np.testing.assert_allclose(jnp.mean(jnp.square(seen)), 1, rtol=0.05)
 
 
 def test_the_critic_and_the_noise_are_not_learned(env, shown):
