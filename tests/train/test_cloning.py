@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import CloneConfig, Descent
-from ndp_jax import load_policy, normalize
+from configs import CloneConfig, Descent, Primitive
+from ndp_jax import DMP, load_policy, normalize
 from train import cloning, demonstrations, metrics
 from train.agent import make_env
 from train.cli import main
@@ -53,6 +53,13 @@ def shown():
         task="push",
         played=EPISODES,
     )
+
+
+def test_the_primitive_is_the_configured_one(env):
+    primitive = Primitive(n_basis=4, kernel="linear", forcing="unscaled", alpha_x=2.0, substeps=3)
+    head = cloning.make_clone(env, dataclasses.replace(CONFIG, primitive=primitive)).head
+    shape = {"n_basis": 4, "n_steps": 3 * CHUNK, "alpha_x": 2.0}
+    assert head.dmp == DMP(kernel="linear", forcing="unscaled", **shape)
 
 
 def test_some_demonstrations_are_held_out_and_all_others_learned():
