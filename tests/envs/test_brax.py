@@ -60,6 +60,7 @@ def device_put_replicated(tree, devices):
     return jax.device_put(jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), tree))
 
 
+@pytest.mark.slow
 def test_braxs_ppo_trains_on_it(env, monkeypatch):
     monkeypatch.setattr(jax, "device_put_replicated", device_put_replicated, raising=False)
     progress, policies = [], []

@@ -40,7 +40,7 @@ def test_an_action_moves_the_targets_of_arm_and_fingers(env, start, step, rng):
 
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_targets_stay_in_their_ranges(env, start, play, sign):
-    final, *_ = play(start, lambda *_: jnp.full((BATCH, 9), 5.0 * sign), steps=20)
+    final, *_ = play(start, lambda *_: jnp.full((BATCH, 9), 5 * sign, jnp.float32), steps=20)
     bound = env.mj_model.actuator_ctrlrange[:, (sign + 1) // 2]
     np.testing.assert_allclose(final.pipeline_state.ctrl, np.tile(bound, (BATCH, 1)), atol=1e-6)
 
@@ -49,7 +49,7 @@ def test_the_servos_keep_up_with_full_size_actions(start, play):
     """Quarter-radian reversals of every joint at once, in the air."""
 
     def policy(_, time):
-        return jnp.full((BATCH, 9), 5.0 * (-1) ** time).at[:, 7].set(0)
+        return jnp.full((BATCH, 9), 5 * (-1) ** time, jnp.float32).at[:, 7].set(0)
 
     final, *_ = play(start, policy, steps=10)
     physics = final.pipeline_state

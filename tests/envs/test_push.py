@@ -47,8 +47,7 @@ def test_a_step_pays_what_the_reward_function_says(env, start, step):
 def test_a_delayed_reward_sees_the_object_after_every_other_step():
     """The release's phase: after the first step, and every `reward_delay` steps from there on."""
     env = envs.make("push", reward_delay=2)
-    step = jax.jit(env.step)
-    state = env.reset(jax.random.key(0))
+    state, step = jax.jit(env.reset)(jax.random.key(0)), jax.jit(env.step)
     site = env.mj_model.site("finger").id
     seen = state.obs[3:6]
     for number in range(1, 5):

@@ -185,6 +185,7 @@ def test_the_frame_stops_the_ball(env, start, play, push, stop):
     assert travel[-1].max() < stop + 1e-3
 
 
+@pytest.mark.slow
 def test_a_new_episode_has_not_reached(env, start):
     """Also where brax restarts it, which leaves `info` as it was."""
     wrapped = AutoResetWrapper(EpisodeWrapper(VmapWrapper(env), 2, 1))

@@ -20,6 +20,7 @@ def measured(env):
     return bench.mjx_speed(env, 3)
 
 
+@pytest.mark.slow
 def test_c_mujoco_is_told_what_mjx_was(env, measured):
     """From the reset pose on, and within the range of a step."""
     episode = measured[-1]
@@ -42,6 +43,7 @@ def test_sweeps_are_timed_next_to_a_run_alone(capsys, monkeypatch):
     assert alone > 0 and float(two[2]) == pytest.approx(float(two[1]) / 2, abs=0.006)
 
 
+@pytest.mark.slow
 def test_the_table_states_both_speeds_and_what_measuring_took(env, measured, capsys, monkeypatch):
     monkeypatch.setattr(bench, "PRIMITIVES", ((4, 2, 3, 5),))
     monkeypatch.setattr(envs, "make", lambda task: env)

@@ -59,7 +59,7 @@ def alone(config, updates):
     return state
 
 
-@pytest.mark.parametrize("slots", [6, 4])
+@pytest.mark.parametrize("slots", [4, pytest.param(6, marks=pytest.mark.slow)])
 def test_a_member_is_a_run_of_its_own(slots):
     """Batched products add up in another order: equal but for rounding, however many at once."""
     population, metrics = advanced(programs_of(slots), 4)
@@ -161,6 +161,7 @@ jax.tree.map(
 """
 
 
+@pytest.mark.slow
 def test_members_may_be_spread_over_devices():
     flags = "--xla_force_host_platform_device_count=4"
     subprocess.run(

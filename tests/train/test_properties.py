@@ -117,7 +117,7 @@ RUNS = {
 }
 
 
-@hypothesis.settings(max_examples=12, **RUNS)
+@hypothesis.settings(max_examples=3, **RUNS)
 @hypothesis.given(valid(), st.sampled_from(ENVIRONMENTS))
 def test_any_valid_configuration_learns(config, environment):
     assert_it_learns(config, environment)

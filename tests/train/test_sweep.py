@@ -122,7 +122,7 @@ def interrupted(monkeypatch, folder, *, updates):
             swept.run(folder)
 
 
-@pytest.mark.parametrize("updates", [1, 5])
+@pytest.mark.parametrize("updates", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_an_interrupted_sweep_ends_with_the_same_tables(whole, monkeypatch, tmp_path, updates):
     folder = tmp_path / "whole"
     interrupted(monkeypatch, folder, updates=updates)
