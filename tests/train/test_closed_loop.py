@@ -7,6 +7,8 @@ import envs
 from envs import camera
 from train.closed_loop import make_player
 
+pytestmark = pytest.mark.slow  # test_demonstrations plays with it, too
+
 CHUNK, LENGTH = 5, 10
 LEARNED = jnp.array([0.5, -0.5, 0.2])
 TRACED = []
@@ -54,7 +56,6 @@ def test_the_same_key_gives_the_same_episodes(of_states, played):
     assert (other.distance != again.distance).all()
 
 
-@pytest.mark.slow
 def test_a_policy_of_pictures_sees_the_scene_and_plays_the_same_episodes(env, played):
     try:
         camera.Camera(env.mj_model).close()

@@ -102,9 +102,8 @@ def test_what_two_began_one_continues_and_the_other_way_round(tmp_path):
     assert metrics.read(folder)["steps"] == [1200.0 * i for i in range(1, 10)]
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_either_stops_both_with_a_checkpoint(tmp_path, number):
     pair = together("push", *LONG.split(), "--out", tmp_path / "run")
     until_row(tmp_path / "run", pair, steps=2400)
