@@ -69,7 +69,7 @@ class DigitsConfig:
     data: str = ""
     """A 40x40-smnist.mat, whose last digits are held out; by default digits are generated."""
     start: Literal["predicted", "given"] = "predicted"
-    """Whether the primitive's initial position is predicted, too, or taken from the stroke."""
+    """Whether the stroke's first point is predicted, too, or given to the model."""
     hidden: tuple[int, ...] = (200, 200)
     """Widths of the dense layers."""
     pen: Pen = field(default_factory=Pen)
@@ -89,7 +89,7 @@ class CloneConfig:
     seed: int = 0
     """Seed of parameters, minibatches and held-out resets."""
     episodes: int = 200
-    """Demonstrations to learn from."""
+    """Demonstrations, the first of the file if it has more; a tenth is held out for the error."""
     demos: str = ""
     """File that `ndp demos` wrote; by default the task's script demonstrates."""
     episode_length: int = 150

@@ -28,7 +28,7 @@ POSITIVE = (
     *("reward_delay", "n_basis", "substeps", "alpha", "alpha_x", "goal_scale", "weight_scale"),
     *("learning_rate", "clip", "max_kl", "max_grad_norm", "epochs", "minibatches", "max_skipped"),
 )
-NOT_NEGATIVE = ("eval_every", "entropy_coefficient", "value_coefficient")
+NOT_NEGATIVE = ("eval_every", "entropy_coefficient", "value_coefficient", "shift")
 UNIT_INTERVAL = ("gamma", "gae_lambda")
 
 AT_MOST = {
@@ -38,12 +38,15 @@ AT_MOST = {
     **dict.fromkeys(("goal_scale", "weight_scale", "clip", "max_kl", "max_grad_norm"), 1_000_000),
     **dict.fromkeys(("entropy_coefficient", "value_coefficient"), 1_000_000),
     "learning_rate": 1,
+    "shift": 20,
 }
 LARGEST_LOG_STD = 10.0
 LARGEST_WIDTH = 65_536
 LARGEST_INT = 2**31 - 1
 LARGEST_INTEGRATION = 10_000
 """Steps of one primitive; the matrix that integrates it grows with them."""
+MOST_BASIS_OF_A_STROKE = 299
+"""Beside a start and a goal."""
 ALPHA_RANGE = (0.5, 30.0)
 """As `ndp_jax.dmp` has it."""
 ALPHA_X_RANGE = (1e-6, 100.0)
@@ -118,6 +121,11 @@ def check_digits(config: DigitsConfig) -> None:
         )
     if config.model != "cnn":
         check_rates(config.pen)
+        if config.pen.n_basis > MOST_BASIS_OF_A_STROKE:
+            raise UserError(
+                f"--n-basis is {config.pen.n_basis}; the 301 samples of a stroke determine at most "
+                f"{MOST_BASIS_OF_A_STROKE}."
+            )
 
 
 def check_clone(config: CloneConfig) -> None:
@@ -162,7 +170,7 @@ def learner(config: Config) -> str:
 def idle(config: Config) -> set[str]:
     """Settings that mean nothing to the configuration's policy or model."""
     if isinstance(config, DigitsConfig):
-        return {"start", *settings(config.pen)} if config.model == "cnn" else set()
+        return set(settings(config.pen)) if config.model == "cnn" else set()
     names = set() if config.policy == "ndp" else set(settings(config.primitive))
     return names | ({"chunk"} if config.policy == "ppo" else set())
 

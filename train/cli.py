@@ -247,6 +247,8 @@ def render_imitation(command: Render) -> Path:
     from envs.camera import NoRenderer
     from train import imitate
 
+    if command.out:
+        command.out.parent.mkdir(parents=True, exist_ok=True)
     try:
         return imitate.render(
             Path(command.what),

@@ -97,7 +97,12 @@ def load(config: CloneConfig) -> Demonstrations:
     """
     images = config.observation == "image"
     if not config.demos:
-        return demonstrations.scripted(config.task, episodes=config.episodes, images=images)
+        return demonstrations.scripted(
+            config.task,
+            episodes=config.episodes,
+            episode_length=config.episode_length,
+            images=images,
+        )
     found = demonstrations.load(Path(config.demos), task=config.task, images=images)
     count, length = found.action.shape[:2]
     if count < config.episodes:
@@ -233,15 +238,22 @@ def problem(config: CloneConfig) -> Problem:
             variables: PyTree, folder: Path, console: Console, *, seed: int
         ) -> tuple[dict[str, Any], str]:
             console.print(f"Evaluating {config.eval_episodes} episodes ...")
+            some = FILMED[: config.eval_episodes]
             outcome = play(variables, held_out_key(seed), episodes=config.eval_episodes)
             try:
-                filmed(env, config, variables, outcome, folder / "video.mp4", episodes=FILMED)
+                filmed(env, config, variables, outcome, folder / "video.mp4", episodes=some)
             except NoRenderer as problem:
                 console.print(f"No video: {problem}", soft_wrap=True)
             summary = summarize(outcome)
             return summary, f"Deterministic {sentence(summary)}"
 
-        return Material(examples=seen, error=error, finish=finish)
+        count, source = len(shown.action), f" in {config.demos}" if config.demos else ""
+        return Material(
+            examples=seen,
+            about=f"{learned} of {count} demonstrations{source}; {held_out} are held out",
+            error=error,
+            finish=finish,
+        )
 
     return Problem(
         size=queries(config, learned),

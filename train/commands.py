@@ -229,7 +229,7 @@ class Demos:
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """Write a policy into one file that `ndp_jax.load_policy` reads."""
+    """Write what was learned into one file that `ndp_jax.load_policy` reads, or `load_writer`."""
 
     run: tyro.conf.Positional[Path]
     """Run folder."""
@@ -717,20 +717,15 @@ def check_render(command: Render) -> None:
 def check_drawing(command: Render) -> None:
     """Refuses a picture of digits that cannot be made."""
     check_file(command.out, IMAGES)
-    for name in ("near", "at", "seed"):
-        if getattr(command, name) not in (False, (), None):
+    for name in ("episodes", "which", "near", "at", "seed"):
+        if getattr(command, name) != getattr(Render, name):
             raise UserError(f"{flag(name)} means nothing to the digits of {command.what}.")
-    check_episodes(command.which)
 
 
 def check_film(command: Render) -> None:
     """Refuses a film of a robot that cannot be made."""
     check_file(command.out, FILMS)
-    if command.seed is not None and not 0 <= command.seed < 2**32:
-        raise UserError(f"--seed is {command.seed}; it must lie between 0 and 4294967295.")
     check_seed(command.seed)
-    if Path(command.what).exists() and command.controller:
-        raise UserError(f"--controller needs a task, and {command.what} is a run.")
     if Path(command.what).exists():
         config = cast(TrainConfig | CloneConfig, load_any(Path(command.what)))
     else:

@@ -122,8 +122,9 @@ def record(
             played += int(good[-1]) + 1 if found == episodes else BATCH
             if played >= PATIENCE and 20 * found < played:
                 raise UserError(
-                    f"Only {found} of {played} demonstrations of {task} succeed; lower --noise or "
-                    "let somebody else demonstrate with --run."
+                    f"Only {found} of {played} demonstrations of {task} succeed within "
+                    f"{env.episode_length} steps; give them more, or let `ndp demos` record others "
+                    "with less --noise or another --run."
                 )
         all_: Any = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
         return Demonstrations(
@@ -186,7 +187,7 @@ def load(file: Path, *, task: str, images: bool = False) -> Demonstrations:
       UserError: there is no such file, it is damaged, of another task or without the pictures asked
         for, or holds numbers that are not finite.
     """
-    again = f"`ndp demos {task}{' --images' if images else ''}`"
+    again = f"`ndp demos {task}{' --images' if images else ''} --out NEW.npz`"
     if not file.is_file():
         raise UserError(f"There is no file {file}; record one with {again}.")
     try:
@@ -222,17 +223,21 @@ def load(file: Path, *, task: str, images: bool = False) -> Demonstrations:
     return demonstrations
 
 
-def scripted(task: str, *, episodes: int, images: bool = False) -> Demonstrations:
+def scripted(
+    task: str, *, episodes: int, episode_length: int, images: bool = False
+) -> Demonstrations:
     """Demonstrations of a task's script, made once and kept in the user's cache folder.
 
     Raises:
       UserError: as `record`, `save` and `load`.
     """
     kind = "-images" if images else ""
-    file = cache_folder() / "demos" / f"version{VERSION}-{task}-{episodes}{kind}.npz"
+    name = f"version{VERSION}-{task}-{episodes}-of-{episode_length}-steps{kind}.npz"
+    file = cache_folder() / "demos" / name
     if not file.exists():
+        env = envs.make(task, episode_length=episode_length)
         options = {"episodes": episodes, "seed": 0, "noise": NOISE[task], "images": images}
-        made = record(envs.make(task), task, script(task), **options)
+        made = record(env, task, script(task), **options)
         save(file, made, remedy="set XDG_CACHE_HOME")
     return load(file, task=task, images=images)
 

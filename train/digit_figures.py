@@ -19,7 +19,7 @@ PAPER = "gray_r"
 BLACK = 1.6
 """Ink that would be black: a pen's is 1 and grey, so that strokes show on it."""
 TIME = "plasma"
-PREDICTED = "#0072b2"
+PREDICTED = "#7fe0ff"
 INCHES = 1.1
 """Of a digit in a figure."""
 
@@ -37,7 +37,7 @@ def draw_digits(
     Args:
       images: ink from 0 to 1.
       paths: the strokes in pixels.
-      predicted: strokes to compare with them, drawn as blue lines.
+      predicted: strokes to compare with them, drawn on them in light blue.
       path: picture to write.
       columns: digits in a row.
 
@@ -57,14 +57,14 @@ def draw_digits(
         axis.set_axis_off()
     for number, axis in enumerate(axes.flat[: len(images)]):
         axis.imshow(images[number], cmap=PAPER, vmin=0, vmax=BLACK)
-        _draw_in_time(axis, paths[number])
+        _draw_in_time(axis, paths[number], width=1.6 if predicted is None else 4)
         if predicted is not None:
             axis.plot(*predicted[number].T, color=PREDICTED, linewidth=1.2)
         axis.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]))
     colors = plt.get_cmap(TIME)
     shown = [
-        Line2D([], [], color=colors(0.0), linewidth=2, label="stroke, from its start"),
-        Line2D([], [], color=colors(0.9), linewidth=2, label="to its end"),
+        Line2D([], [], color=colors(0.0), linewidth=4, label="start of the stroke"),
+        Line2D([], [], color=colors(0.9), linewidth=4, label="its end"),
     ]
     if predicted is not None:
         shown.append(Line2D([], [], color=PREDICTED, linewidth=1.2, label="predicted"))
@@ -84,9 +84,9 @@ def _window(strokes: Float[np.ndarray, "batch samples 2"]) -> tuple[np.ndarray, 
     return low, high
 
 
-def _draw_in_time(axis: Axes, stroke: Float[np.ndarray, "samples 2"]) -> None:
+def _draw_in_time(axis: Axes, stroke: Float[np.ndarray, "samples 2"], *, width: float) -> None:
     pieces = np.stack([stroke[:-1], stroke[1:]], axis=1)
     time = np.linspace(0, 0.9, len(pieces))  # the last tenth of the colors is too light to see
     axis.add_collection(
-        LineCollection(list(pieces), colors=plt.get_cmap(TIME)(time), linewidth=1.6)
+        LineCollection(list(pieces), colors=plt.get_cmap(TIME)(time), linewidth=width)
     )

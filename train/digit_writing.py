@@ -100,10 +100,18 @@ def fitted(
     config: DigitsConfig, paths: Float[Array | np.ndarray, "N 301 2"]
 ) -> Float[Array, "N 2 P"]:
     """`Written.parameters` of the primitives nearest to strokes."""
-    goal, weights = fit(make_dmp(config), paths, regularization=RIDGE)
-    start = jnp.asarray(paths[:, 0])
-    first = [] if config.start == "given" else [(start - MIDDLE)[..., None]]
-    return jnp.concatenate([*first, (goal - start)[..., None], weights], axis=-1)
+    shape = nearest(make_dmp(config), paths, regularization=RIDGE)
+    if config.start == "given":
+        return shape
+    return jnp.concatenate([(paths[:, 0] - MIDDLE)[..., None], shape], axis=-1)
+
+
+def nearest(
+    dmp: DMP, paths: Float[Array | np.ndarray, "N 301 2"], *, regularization: float = 0.0
+) -> Float[Array, "N 2 P"]:
+    """Goals, as seen from the starts, and weights of the primitives nearest to strokes."""
+    goal, weights = fit(dmp, paths, regularization=regularization)
+    return jnp.concatenate([(goal - paths[:, 0])[..., None], weights], axis=-1)
 
 
 def examples(config: DigitsConfig, learned: Digits) -> Examples:
@@ -211,10 +219,8 @@ def baselines(config: DigitsConfig, learned: Digits, held_out: Digits) -> dict[s
     if labels.min() >= 0 and np.isin(numbers, learned.labels).all():
         means = np.stack([learned.paths[learned.labels == n].mean(axis=0) for n in numbers])
         found["class_mean"] = errors(means[places], held_out.paths)
-    dmp, start = make_dmp(config), jnp.asarray(held_out.paths[:, 0])
-    goal, weights = fit(dmp, jnp.asarray(held_out.paths))
-    parameters = jnp.concatenate([(goal - start)[..., None], weights], axis=-1)
-    path = integrate(dmp, parameters, start, middle=MIDDLE)
+    dmp, paths = make_dmp(config), jnp.asarray(held_out.paths)
+    path = integrate(dmp, nearest(dmp, paths), paths[:, 0], middle=MIDDLE)
     found["floor"] = errors(np.asarray(path), held_out.paths)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
@@ -250,7 +256,12 @@ def problem(config: DigitsConfig) -> Problem:
             found = judge_paths(written, held_out)
             return found | {"baselines": baselines(config, learned, held_out)}, sentence(found)
 
-        return Material(examples=examples(config, learned), error=error, finish=finish)
+        return Material(
+            examples=examples(config, learned),
+            about=f"{len(learned.images):,} digits; {len(held_out.images):,} are held out",
+            error=error,
+            finish=finish,
+        )
 
     return Problem(
         size=config.samples,

@@ -100,6 +100,7 @@ def complete(
       UserError, Stopped, Interrupted: as `imitate`.
     """
     console.print(f"Run folder {folder}", soft_wrap=True)
+    console.print(f"Learning from {kit.material.about}", soft_wrap=True)
     again = again or f"ndp imitate --resume {folder}"
     needs = f"--batch {config.descent.batch} and {kit.problem.size} examples"
     with explained(folder, needs=needs, again=again), run.held(folder):
@@ -209,8 +210,8 @@ def learning(rows: Sequence[dict[str, Any]], skipped: int, error: float | None) 
     return "  ".join([f"loss {float(rows[-1]['loss']):.4f}", f"nan {skipped}", *evaluated])
 
 
-def restored(folder: Path, which: run.Which) -> tuple[Any, Problem, PyTree]:
-    """Configuration, problem and variables of a run folder.
+def restored(folder: Path, which: run.Which) -> tuple[Any, PyTree]:
+    """Configuration and variables of a run folder.
 
     Raises:
       UserError: as `run.load_imitation` and `checkpoint.restore`.
@@ -221,12 +222,12 @@ def restored(folder: Path, which: run.Which) -> tuple[Any, Problem, PyTree]:
     template = jax.eval_shape(partial(fresh, problem, learner), jax.random.key(0))
     with checkpoint.open_manager(folder, read_only=True) as manager:
         state = checkpoint.restore(manager, template, config=config, which=which)[1]
-    return config, problem, state.variables
+    return config, state.variables
 
 
 def evaluate(folder: Path, *, which: run.Which) -> dict[str, Any]:
     """Judges a run's checkpoint anew."""
-    config, _, variables = restored(folder, which)
+    config, variables = restored(folder, which)
     return module(config).judge(config, variables)
 
 
@@ -236,7 +237,7 @@ def export(folder: Path, path: Path | None = None, *, which: run.Which = "latest
     Raises:
       UserError: the run cannot be loaded or the file cannot be written.
     """
-    config, _, variables = restored(folder, which)
+    config, variables = restored(folder, which)
     path = path or folder / "policy.msgpack"
     return module(config).export(config, variables, folder, path)
 
@@ -257,6 +258,6 @@ def render(
       NoRenderer: no OpenGL here.
       UserError: the run cannot be loaded, or there is no such episode or step.
     """
-    config, _, variables = restored(folder, which)
+    config, variables = restored(folder, which)
     options = {"episodes": episodes, "near": near, "at": at, "seed": seed}
     return module(config).render(config, variables, folder, path, **options)

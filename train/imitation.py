@@ -67,12 +67,14 @@ class Material(NamedTuple):
 
     Attributes:
       examples: leaves (N, ...), on the device.
+      about: it, for people.
       error: of variables on what is held out.
       finish: judges variables, draws into a folder, and returns the evaluation and a sentence;
         the seed is that of the episodes of a robot.
     """
 
     examples: PyTree
+    about: str
     error: Callable[[PyTree], float]
     finish: Finish
 

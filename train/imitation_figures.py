@@ -159,7 +159,7 @@ def draw(groups: list[Group], statistic: str) -> Figure:
     axes[0].xaxis.set_major_formatter(EngFormatter(sep=""))
     draw_baselines(axes, [found for _, _, baselines in groups for found in baselines])
 
-    explanation = "Lines: examples that nothing was learned from"
+    explanation = "Lines: error on held-out examples"
     if any(len(records) > 1 for _, records, _ in groups):
         explanation += f"; {word} over runs and its 95 % bootstrap interval"
     explain(figure, axes[0], explanation)

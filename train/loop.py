@@ -286,7 +286,8 @@ def finish(
     plots.learning_curves([folder], folder / "curve.png")
     try:
         plan = render.plans_of(env, config, state, outcome)
-        render.film(env, outcome, folder / "video.mp4", episodes=FILMED, plan=plan)
+        episodes = FILMED[: len(outcome.success)]
+        render.film(env, outcome, folder / "video.mp4", episodes=episodes, plan=plan)
     except NoRenderer as problem:
         console.print(f"No video: {problem}", soft_wrap=True)
     console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)

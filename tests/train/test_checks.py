@@ -140,7 +140,7 @@ def test_what_an_imitation_without_primitive_ignores_is_not_looked_at():
 @pytest.mark.parametrize(
     ("config", "names"),
     [
-        (DigitsConfig(model="cnn"), ("start", "n_basis", "alpha", "kernel", "forcing", "method")),
+        (DigitsConfig(model="cnn"), ("n_basis", "alpha", "kernel", "forcing", "method")),
         (DigitsConfig(), ()),
         (DigitsConfig(model="cnn-dmp"), ()),
         (CloneConfig(task="push", policy="nn"), ("n_basis", "substeps", "goal_scale")),

@@ -148,7 +148,8 @@ def test_a_sweep_understands_its_values():
         (["imitate", "push", "--model", "cnn"], "Unrecognized options: --model"),
         (["imitate", "digits", "--batch", "0"], "--batch is 0; it must be greater than 0"),
         (["imitate", "digits", "--model", "cnn", "--alpha", "9"], "--alpha means nothing to --mod"),
-        (["imitate", "digits", "--model", "cnn", "--start", "given"], "--start means nothing to"),
+        (["imitate", "digits", "--shift", "-1"], "--shift is -1; it must not be negative"),
+        (["imitate", "digits", "--n-basis", "300"], "--n-basis is 300; the 301 samples of a stro"),
         (["imitate", "push", "--policy", "nn", "--n-basis", "9"], "--n-basis means nothing to --p"),
         (["imitate", "push", "--demos", "nowhere"], "--demos is nowhere, but there is no such"),
         (["imitate", "digits", "--data", "nowhere"], "--data is nowhere, but there is no such"),
@@ -262,6 +263,7 @@ def imitations(tmp_path, monkeypatch):
         (["imitate", "digits", "--out", "rl"], "rl is not empty; choose another --out."),
         (["evaluate", "digits", "--stochastic"], "--stochastic means nothing to digits, a run of"),
         (["evaluate", "push", "--episodes", "9"], "--episodes means nothing to push, a run of"),
+        (["render", "digits", "--which", "3"], "--which means nothing to the digits of digits."),
         (["render", "digits", "--near"], "--near means nothing to the digits of digits."),
         (["render", "digits", "--out", "a.mp4"], "it must end in .png, .pdf, .svg."),
         (["render", "push", "--at", "151", "--out", "a.png"], "--at names step 151; give 1 to 150"),
@@ -374,7 +376,7 @@ def test_commands_reach_the_imitation(capsys, imitations, imitation):
     assert main(["imitate", "--resume", "digits", "--steps", "20000"]) == 0
     assert main(["evaluate", "digits", "--checkpoint", "best"]) == 0
     assert main(["export", "digits"]) == 0
-    assert main(["render", "digits", "--which", "3", "--out", "a.png"]) == 0
+    assert main(["render", "digits", "--out", "a.png"]) == 0
     assert imitation == [
         ("imitate", IMITATED["digits"], {"out": Path("new")}),
         ("resume", Path("digits"), {"steps": 20000}),
@@ -384,7 +386,7 @@ def test_commands_reach_the_imitation(capsys, imitations, imitation):
             "render",
             Path("digits"),
             Path("a.png"),
-            {"which": "latest", "episodes": (3,), "near": False, "at": None, "seed": None},
+            {"which": "latest", "episodes": range(4), "near": False, "at": None, "seed": None},
         ),
     ]
     said = capsys.readouterr().out

@@ -161,18 +161,27 @@ def test_files_that_do_not_fit_are_refused(shown, tmp_path):
             cloning.load(dataclasses.replace(config, **change))
 
 
+def test_the_script_demonstrates_what_is_configured(shown, monkeypatch):
+    asked = []
+    note = lambda task, **asks: asked.append((task, asks)) or shown  # noqa: E731
+    monkeypatch.setattr(demonstrations, "scripted", note)
+    cloning.load(CONFIG)
+    asks = {"episodes": EPISODES, "episode_length": LENGTH, "images": False}
+    assert asked == [("push", asks)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["ndp", "nn"])
 def test_a_clone_of_push_end_to_end(tmp_path, monkeypatch, policy):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = tmp_path / "run"
-    sizes = ("--episodes", "10", "--num-envs", "8", "--eval-episodes", "8", "--hidden", "16")
+    sizes = ("--episodes", "10", "--num-envs", "8", "--eval-episodes", "1", "--hidden", "16")
     steps = ("--steps", "200", "--eval-every", "100", "--batch", "64", "--policy", policy)
     assert main(["imitate", "push", *sizes, *steps, "--out", str(folder)]) == 0
     loss = metrics.read(folder)["loss"]
     assert metrics.read(folder)["steps"] == [100, 200] and loss[1] < loss[0]
     found = json.loads((folder / "evaluation.json").read_text())
-    assert 0 <= found["success"] <= 1 and found["episodes"] == 8
+    assert 0 <= found["success"] <= 1 and found["episodes"] == 1
     assert main(["evaluate", str(folder)]) == 0
     assert json.loads((folder / "evaluation.json").read_text()) == found
     assert main(["export", str(folder)]) == 0

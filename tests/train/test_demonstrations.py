@@ -117,7 +117,7 @@ def test_failures_are_left_out_and_counted(env, monkeypatch):
 
 def test_a_demonstrator_who_fails_is_refused(env, monkeypatch):
     monkeypatch.setattr(demonstrations, "make_batch", outcome(1 / 50))
-    with pytest.raises(UserError, match="Only 8 of 256 demonstrations of push succeed; lower"):
+    with pytest.raises(UserError, match="Only 8 of 256 .* of push succeed within 150 steps;"):
         record(env, "push", nobody, episodes=20, seed=0, noise=0.0)
 
 
@@ -210,11 +210,17 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, pushes, monkeypatch):
 def test_the_script_demonstrates_once(tmp_path, pushes, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     asked = []
-    monkeypatch.setattr(demonstrations, "record", lambda *_, **asks: asked.append(asks) or pushes)
-    for _ in range(2):
-        again = demonstrations.scripted("push", episodes=EPISODES)
+
+    def note(env, *_, **asks):
+        asked.append(asks | {"episode_length": env.episode_length})
+        return pushes
+
+    monkeypatch.setattr(demonstrations, "record", note)
+    for length in (150, 150, 90):
+        again = demonstrations.scripted("push", episodes=EPISODES, episode_length=length)
         np.testing.assert_array_equal(again.action, pushes.action)
-    assert asked == [{"episodes": EPISODES, "seed": 0, "noise": 0.3, "images": False}]
+    expected = {"episodes": EPISODES, "seed": 0, "noise": 0.3, "images": False}
+    assert asked == [expected | {"episode_length": length} for length in (150, 90)]
 
 
 def test_pictures_show_the_scene_before_the_action(env):

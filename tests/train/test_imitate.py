@@ -46,7 +46,7 @@ def whole(tmp_path_factory, cache):
 
 
 def variables(folder, which="latest"):
-    return imitate.restored(folder, which)[2]
+    return imitate.restored(folder, which)[1]
 
 
 def rows(folder):

@@ -71,7 +71,7 @@ def rows(path):
 
 
 def variables(folder):
-    return imitate.restored(folder, "latest")[2]
+    return imitate.restored(folder, "latest")[1]
 
 
 def test_a_sweep_leaves_what_it_promises(whole):
