@@ -1,9 +1,10 @@
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from train import digits
-from train.digit_figures import draw_digits
+from train.digit_figures import PREDICTED, draw_digits
 from train.errors import UserError
 
 
@@ -25,13 +26,13 @@ def test_draws_as_many_rows_as_needed(some, tmp_path):
 
 
 def test_predictions_are_drawn_over_the_same_digits(some, tmp_path):
-    blue = np.array([0x00, 0x72, 0xB2]) / 255
+    color = np.array(to_rgb(PREDICTED))
     counts = []
     for name, predicted in {"without": None, "with": some.paths + np.float32(1)}.items():
         path = tmp_path / f"{name}.png"
         draw_digits(some.images, some.paths, predicted, path=path)
         below = drawn(path)[60:]  # the legend
-        counts.append((np.abs(below - blue).max(axis=-1) < 0.1).sum())
+        counts.append((np.abs(below - color).max(axis=-1) < 0.1).sum())
     assert counts[0] == 0 and counts[1] > 200
 
 
