@@ -194,7 +194,9 @@ def load(file: Path, *, task: str, images: bool = False) -> Demonstrations:
         with file.open("rb") as stream, np.load(stream) as stored:
             found = str(stored["task"])
             if found != task:
-                raise UserError(f"{file} demonstrates {found}, not {task}; record {again}.")
+                raise UserError(
+                    f"{file} demonstrates {found}, not {task}; record others with {again}."
+                )
             if images and "images" not in stored:
                 raise UserError(f"{file} holds no pictures; record them with {again}.")
             demonstrations = Demonstrations(
@@ -212,13 +214,15 @@ def load(file: Path, *, task: str, images: bool = False) -> Demonstrations:
     pictured = demonstrations.images
     if pictured is not None and pictured.shape[2:] != (pictures.SIZE, pictures.SIZE, 3):
         size = " x ".join(map(str, pictured.shape[2:]))
-        raise UserError(f"The pictures in {file} are {size}, not 84 x 84 x 3; record {again}.")
+        raise UserError(
+            f"The pictures in {file} are {size}, not 84 x 84 x 3; record others with {again}."
+        )
     for name in TRAJECTORIES:
         finite = np.isfinite(getattr(demonstrations, name)).all(axis=(1, 2))
         if not finite.all():
             raise UserError(
                 f"{name} of episode {finite.argmin()} in {file} holds a number that is not finite; "
-                f"record {again}."
+                f"record others with {again}."
             )
     return demonstrations
 
