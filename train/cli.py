@@ -228,6 +228,7 @@ def export(command: Export, console: Console) -> None:
     else:
         from train.export import export
 
+    make_folder_of(command.out)
     path = export(command.run, command.out, which=command.checkpoint)
     console.print(f"Wrote {path}", soft_wrap=True)
 
@@ -247,8 +248,7 @@ def render_imitation(command: Render) -> Path:
     from envs.camera import NoRenderer
     from train import imitate
 
-    if command.out:
-        command.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(command.out)
     try:
         return imitate.render(
             Path(command.what),
@@ -273,7 +273,7 @@ def render_policy(command: Render) -> Path:
     env, outcome, plan = learned(command) if of_a_run else controlled(command)
     name = f"{command.what}-{command.controller or 'scripted'}.mp4"
     path = command.out or (folder / "video.mp4" if of_a_run else Path("runs") / name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(path)
     try:
         film(
             env,
@@ -287,6 +287,12 @@ def render_policy(command: Render) -> Path:
     except NoRenderer as problem:
         raise UserError(f"No video: {problem}") from None
     return path
+
+
+def make_folder_of(path: Path | None) -> None:
+    """Makes the folder of a file that somebody asked for."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
@@ -322,6 +328,7 @@ def plot(command: Plot, console: Console) -> None:
     else:
         from train.plots import learning_curves as curves
 
+    make_folder_of(command.out)
     curves(list(command.runs), command.out, statistic=command.statistic)
     console.print(f"Wrote {command.out}", soft_wrap=True)
 

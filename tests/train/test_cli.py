@@ -376,7 +376,7 @@ def test_commands_reach_the_imitation(capsys, imitations, imitation):
     assert main(["imitate", "--resume", "digits", "--steps", "20000"]) == 0
     assert main(["evaluate", "digits", "--checkpoint", "best"]) == 0
     assert main(["export", "digits"]) == 0
-    assert main(["render", "digits", "--out", "a.png"]) == 0
+    assert main(["render", "digits", "--out", "pictures/a.png"]) == 0
     assert imitation == [
         ("imitate", IMITATED["digits"], {"out": Path("new")}),
         ("resume", Path("digits"), {"steps": 20000}),
@@ -385,10 +385,11 @@ def test_commands_reach_the_imitation(capsys, imitations, imitation):
         (
             "render",
             Path("digits"),
-            Path("a.png"),
+            Path("pictures/a.png"),
             {"which": "latest", "episodes": range(4), "near": False, "at": None, "seed": None},
         ),
     ]
+    assert Path("pictures").is_dir()
     said = capsys.readouterr().out
     assert "Error 0.25 px^2 per coordinate, at worst 3.5, 2000 held-out digits" in said
     assert "Wrote policy.msgpack\nWrote digits.png" in said
