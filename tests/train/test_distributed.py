@@ -63,6 +63,7 @@ def until_row(folder, processes, *, steps):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(tmp_path):
     """Parameters after five updates to 1e-5, and each file written once."""
     alone, two = tmp_path / "alone", tmp_path / "two"

@@ -288,7 +288,8 @@ def kill_and_resume(folder: Path, kills: int) -> None:
         assert process.wait() in (0, -signal.SIGKILL), "a resume failed"
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 12])
 def test_killed_at_random_moments_the_tables_are_the_same(whole, tmp_path, kills):
     kill_and_resume(tmp_path / "whole", kills)
     swept.run(tmp_path / "whole")
