@@ -30,9 +30,6 @@ from train.imitation import Loss, Material, Problem
 HELD_OUT = 0.1
 """Of the demonstrations, for the error while training."""
 
-FILMED = range(2)
-"""Episodes of the video at the end of a run."""
-
 LARGEST = 1024
 """Held-out examples at once."""
 
@@ -238,10 +235,10 @@ def problem(config: CloneConfig) -> Problem:
             variables: PyTree, folder: Path, console: Console, *, seed: int
         ) -> tuple[dict[str, Any], str]:
             console.print(f"Evaluating {config.eval_episodes} episodes ...")
-            some = FILMED[: config.eval_episodes]
             outcome = play(variables, held_out_key(seed), episodes=config.eval_episodes)
             try:
-                filmed(env, config, variables, outcome, folder / "video.mp4", episodes=some)
+                first = render_.first_few(outcome)
+                filmed(env, config, variables, outcome, folder / "video.mp4", episodes=first)
             except NoRenderer as problem:
                 console.print(f"No video: {problem}", soft_wrap=True)
             summary = summarize(outcome)

@@ -36,9 +36,6 @@ from train.progress import learning, progress
 from train.runtime import versions
 from train.stopwatch import Stopwatch
 
-FILMED = range(2)
-"""Episodes of the video at the end of a run; drawing one takes as long as some updates."""
-
 
 def train(
     config: TrainConfig,
@@ -286,7 +283,7 @@ def finish(
     plots.learning_curves([folder], folder / "curve.png")
     try:
         plan = render.plans_of(env, config, state, outcome)
-        episodes = FILMED[: len(outcome.success)]
+        episodes = render.first_few(outcome)
         render.film(env, outcome, folder / "video.mp4", episodes=episodes, plan=plan)
     except NoRenderer as problem:
         console.print(f"No video: {problem}", soft_wrap=True)

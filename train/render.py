@@ -32,6 +32,9 @@ PAGE_SIZE: Any = {"height": 300, "width": 400}
 GIF_FPS = 10
 STRIP_MOMENTS = 4
 
+FILMED = 2
+"""Episodes of the video at the end of a run; drawing one takes as long as some updates."""
+
 # The plan that the robot follows, whose T steps alternate, and its goal; plans before it alternate.
 PLAN_RADIUS, PLAN_COLORS = 0.008, ((0.85, 0.0, 0.45, 1.0), (0.85, 0.85, 0.85, 1.0))
 GOAL_RADIUS, GOAL_COLOR = 0.014, (0.9, 0.6, 0.0, 0.8)
@@ -74,6 +77,11 @@ def plans_of(env: RobotEnv, config: TrainConfig, state: TrainState, outcome: Out
     """`plans` of a learner's policy."""
     policy = make_policy(env, config, state.hyper)
     return plans(policy, state.params, state.observation, outcome, env.action_scale)
+
+
+def first_few(outcome: Outcome) -> range:
+    """The episodes that are filmed at the end of a run, fewer if fewer were played."""
+    return range(min(FILMED, len(outcome.success)))
 
 
 def film(

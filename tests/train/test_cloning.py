@@ -163,7 +163,11 @@ def test_files_that_do_not_fit_are_refused(shown, tmp_path):
 
 def test_the_script_demonstrates_what_is_configured(shown, monkeypatch):
     asked = []
-    note = lambda task, **asks: asked.append((task, asks)) or shown  # noqa: E731
+
+    def note(task, **asks):
+        asked.append((task, asks))
+        return shown
+
     monkeypatch.setattr(demonstrations, "scripted", note)
     cloning.load(CONFIG)
     asks = {"episodes": EPISODES, "episode_length": LENGTH, "images": False}
