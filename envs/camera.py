@@ -1,13 +1,20 @@
 """Pictures of a simulation, through the scene's own camera."""
 
+import atexit
 import copy
+import functools
+import importlib
 import itertools
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
 from jaxtyping import Float
+from mujoco.rendering.classic import gl_context
+
+from envs.importing import choose_renderer
 
 HEIGHT, WIDTH = 480, 640
 
@@ -66,17 +73,21 @@ class Camera:
             model = copy.copy(model)
             model.vis.quality.offsamples = 0
         try:
-            self._renderer = mujoco.Renderer(model, height, width)
+            self._renderer = _renderer(model, height, width)
         except Exception as error:  # the OpenGL loaders raise what they like
             raise NoRenderer(
                 f"OpenGL is not available ({type(error).__name__}); install libegl1 (or "
-                "libosmesa6), and set MUJOCO_GL=egl (or osmesa) if there is no display."
+                "libosmesa6) and, if there is no display, set MUJOCO_GL=egl (or osmesa) before "
+                "Python starts."
             ) from error
         if plain:
             for effect in _EFFECTS:
                 self._renderer.scene.flags[effect] = 0
         self._model = model
         self._data = mujoco.MjData(model)
+        # Later than that, OpenGL is no longer there to release anything.
+        self._at_exit = functools.partial(_close, weakref.ref(self))
+        atexit.register(self._at_exit)
 
     def picture(
         self, physics: Any, curves: Sequence[Curve] = (), detail: Detail | None = None
@@ -119,4 +130,18 @@ class Camera:
             scene.ngeom += 1
 
     def close(self) -> None:
+        atexit.unregister(self._at_exit)
         self._renderer.close()
+
+
+def _renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:
+    """A renderer that works without a display, even if MuJoCo was imported before anyone chose."""
+    choose_renderer()
+    importlib.reload(gl_context)
+    return mujoco.Renderer(model, height, width)
+
+
+def _close(reference: "weakref.ref[Camera]") -> None:
+    camera = reference()
+    if camera:
+        camera.close()

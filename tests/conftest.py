@@ -15,8 +15,6 @@ install_import_hook(["ndp_jax", "train", "envs"], f"{__name__}.checked")
 
 
 def pytest_configure() -> None:
-    from envs.importing import choose_renderer
     from train import runtime
 
-    choose_renderer()
     runtime.configure_jax()

@@ -16,7 +16,7 @@ import pytest
 import envs
 from envs.importing import importing_mjx
 
-with importing_mjx():  # pytest may read this file before it asks tests/conftest.py for a renderer
+with importing_mjx():
     import mujoco
 
 BATCH = 20

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from itertools import pairwise
 
 import mujoco
@@ -8,6 +11,20 @@ import envs
 from envs.camera import HEIGHT, WIDTH, Camera, Curve, Detail, NoRenderer
 
 MAGENTA = (1.0, 0.0, 1.0, 1.0)
+
+DRAWING = """
+import envs
+from envs.camera import Camera, NoRenderer
+import mujoco
+
+model = envs.make("push").mj_model
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+try:
+    print(Camera(model).picture(data).std())
+except NoRenderer as problem:
+    print(problem)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +102,35 @@ def test_a_detail_has_its_centre_in_the_middle_and_its_height(model, camera, sta
     wide = camera.picture(start)
     assert np.abs(camera.picture(start, (), detail).astype(int) - wide).max() > 50
     np.testing.assert_array_equal(camera.picture(start), wide)
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["", "import envs.camera", "import mujoco", "import mujoco, os; os.environ['MUJOCO_GL'] = ''"],
+)
+def test_a_new_process_without_a_display_draws(camera, first):
+    """Whoever imported MuJoCo, and with nobody having chosen a renderer before."""
+    done = drawing(first)
+    assert float(done.stdout) > 10
+    assert not done.stderr
+
+
+def test_a_renderer_that_is_missing_is_named_with_the_way_out():
+    missing = "import mujoco, os, sys; sys.modules['mujoco.osmesa'] = None"
+    done = drawing(missing + "; os.environ['MUJOCO_GL'] = 'osmesa'")
+    assert "set MUJOCO_GL=egl (or osmesa) before Python starts." in done.stdout
+    assert not done.stderr
+
+
+def drawing(first):
+    """The process in which `DRAWING` comes after `first`."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MUJOCO_GL", "DISPLAY")
+    }
+    return subprocess.run(
+        [sys.executable, "-c", first + DRAWING],
+        env=environment | {"PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
