@@ -24,3 +24,11 @@ __all__ = [
     "save_policy",
     "save_writer",
 ]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("ndp-jax")
+    raise AttributeError(f"module 'ndp_jax' has no attribute {name!r}")

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -388,8 +389,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
       interruption.
     """
     console = Console(highlight=False, markup=False)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if [*arguments] == ["--version"]:
+        print(f"ndp-jax {version('ndp-jax')}")
+        return 0
     try:
-        command = parse(sys.argv[1:] if arguments is None else arguments)
+        command = parse(arguments)
         check_command(command)
         runtime.prepare()
         ACTIONS[type(command)](command, console)
