@@ -1,6 +1,6 @@
 """Neural dynamic policies in JAX: a policy whose output layer is a differentiable movement."""
 
-from ndp_jax.dmp import DMP, Trajectory, fit, fit_shared, resample, rollout
+from ndp_jax.dmp import DMP, Trajectory, rollout
 from ndp_jax.export import (
     LoadedPolicy,
     LoadedWriter,
@@ -9,6 +9,7 @@ from ndp_jax.export import (
     save_policy,
     save_writer,
 )
+from ndp_jax.fitting import fit, fit_shared, resample
 
 __all__ = [
     "DMP",

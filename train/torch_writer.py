@@ -13,7 +13,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from jaxtyping import Array
 
 from ndp_jax import DMP
-from ndp_jax.dmp import orthonormal
+from ndp_jax.fitting import orthonormal
 from ndp_jax.writing import EXTENT
 from train.digit_writing import MIDDLE
 

@@ -10,7 +10,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from ndp_jax import DMP, load_policy, load_writer, normalize, rollout, save_policy, save_writer
-from ndp_jax.dmp import FORCINGS, METHODS, orthonormal
+from ndp_jax.dmp import FORCINGS, METHODS
+from ndp_jax.fitting import orthonormal
 from ndp_jax.networks import CNN
 from ndp_jax.policies import DirectHead, Policy
 from ndp_jax.writing import ParameterHead, PathHead, StrokeHead, Writer, integrate
