@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ _EFFECTS = mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION
 
 
 class NoRenderer(Exception):
-    """OpenGL cannot be had on this machine; says what to install."""
+    """Pictures or films cannot be made on this machine; says what to install."""
 
 
 class Curve(NamedTuple):
@@ -68,9 +69,11 @@ class Camera:
         try:
             self._renderer = mujoco.Renderer(model, height, width)
         except Exception as error:  # the OpenGL loaders raise what they like
+            chosen = os.environ.get("MUJOCO_GL")
             raise NoRenderer(
-                f"OpenGL is not available ({type(error).__name__}); install libegl1 (or "
-                "libosmesa6), and set MUJOCO_GL=egl (or osmesa) if there is no display."
+                f"OpenGL is not available{f' with MUJOCO_GL={chosen}' if chosen else ''} "
+                f"({type(error).__name__}); install libegl1 (or libosmesa6), and set MUJOCO_GL=egl "
+                "(or osmesa) if there is no display."
             ) from error
         if plain:
             for effect in _EFFECTS:
