@@ -13,6 +13,7 @@ from rich.console import Console
 from train import runtime
 from train.commands import (
     Bench,
+    Command,
     Demos,
     Evaluate,
     Export,
@@ -380,6 +381,14 @@ ACTIONS = {
     Bench: bench,
 }
 
+WITHOUT_DEVICE = Plot | Tasks
+"""Commands that compute nothing."""
+
+
+def joins(command: Command) -> bool:
+    """Whether other processes must be met before JAX looks for devices."""
+    return isinstance(command, Train | Resume) and command.hardware.distributed
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `ndp`.
@@ -389,15 +398,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
       interruption.
     """
     console = Console(highlight=False, markup=False)
+    runtime.print_anything()
     arguments = sys.argv[1:] if arguments is None else arguments
     if [*arguments] == ["--version"]:
         print(f"ndp-jax {version('ndp-jax')}")
         return 0
     try:
         command = parse(arguments)
-        check_command(command)
-        runtime.prepare()
-        ACTIONS[type(command)](command, console)
+        with runtime.device_explained():
+            check_command(command)
+            runtime.prepare()
+            if not isinstance(command, WITHOUT_DEVICE) and not joins(command):
+                runtime.find_device()
+            ACTIONS[type(command)](command, console)
     except UserError as error:
         print(f"ndp: {error}", file=sys.stderr)
         return 2

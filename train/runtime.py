@@ -1,11 +1,16 @@
 """What the process needs before JAX and MuJoCo are imported or used."""
 
+import io
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from envs.importing import importing_mjx
+from train.errors import UserError
 
 PACKAGES = ("ndp-jax", "jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujoco-mjx")
 
@@ -33,10 +38,61 @@ def configure_jax() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+def find_device() -> None:
+    """Lets JAX look for its devices, so that it fails now where it cannot find them."""
+    import jax
+
+    jax.devices()
+
+
+@contextmanager
+def device_explained() -> Iterator[None]:
+    """Turns the lack of a device that JAX shall compute on into a sentence.
+
+    Raises:
+      UserError: there is none.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "Unable to initialize backend" not in str(error):
+            raise
+        wanted = os.environ.get("JAX_PLATFORMS")
+        raise UserError(
+            f"{f'JAX_PLATFORMS is {wanted}, but ' if wanted else ''}JAX cannot compute there: "
+            f"{str(error).splitlines()[0].rstrip('.')}; set JAX_PLATFORMS=cpu, or unset it to "
+            "take the best device there is."
+        ) from None
+
+
+def print_anything() -> None:
+    """Lets a terminal or file that lacks some characters show their numbers in their place."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def cache_folder() -> Path:
-    """The project's folder in the user's cache, which XDG_CACHE_HOME moves."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "ndp-jax"
+    """The project's folder in the user's cache, which XDG_CACHE_HOME moves.
+
+    Without a home that can be written it is one of the user's own among the temporary files.
+
+    Raises:
+      UserError: that belongs to somebody else.
+    """
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "ndp-jax"
+    try:
+        cache = Path.home() / ".cache"
+        nearest = next(place for place in (cache, *cache.parents) if place.exists())
+        if os.access(nearest, os.W_OK | os.X_OK):
+            return cache / "ndp-jax"
+    except (RuntimeError, OSError):  # an unknown user, or a home that is out of bounds
+        pass
+    folder = Path(tempfile.gettempdir()) / f"ndp-jax-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise UserError(f"{folder} belongs to another user; set XDG_CACHE_HOME.")
+    return folder
 
 
 def versions() -> dict[str, str]:
