@@ -29,6 +29,7 @@ from train.evaluate import (
     summarize,
     validation_key,
 )
+from train.hints import hint
 from train.hosts import in_lead, once, share
 from train.metrics import EVALUATIONS, METRICS, TIMING
 from train.ppo import Learner, TrainState, make_learner, place
@@ -92,7 +93,7 @@ def complete(
     play = make_player(env, config, mesh=mesh)
     publisher = metrics.weights_and_biases(folder, config) if wandb else nullcontext()
     needs = f"--num-envs {config.num_envs} and --rollout-steps {config.rollout_steps}"
-    again = f"ndp train --resume {folder}"
+    again = hint("train", "--resume", folder)
     with explained(folder, needs=needs, again=again), in_lead(run.held(folder)):
         once(lambda: run.save_steps(folder, config.steps))
         with interruption() as signals, in_lead(publisher) as publish:
