@@ -205,10 +205,11 @@ def evaluate_imitation(command: Evaluate, console: Console) -> None:
 
 def evaluate_policy(command: Evaluate, console: Console) -> None:
     """`ndp evaluate` of a run of `ndp train`."""
-    from train import checkpoint, run
+    from train import checkpoint, memory, run
     from train.evaluate import held_out_key, make_player, sentence, summarize
 
     config, env, state = checkpoint.load_run(command.run, which=command.checkpoint)
+    memory.check_play(env, num_envs=config.num_envs, episodes=command.episodes)
     play, key = make_player(env, config), held_out_key(config.seed)
     outcome = play(state, key, episodes=command.episodes, stochastic=command.stochastic)
     summary = summarize(outcome)
@@ -299,13 +300,14 @@ def make_folder_of(path: Path | None) -> None:
 
 def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     """Episodes of a run's policy, and its plans."""
-    from train import checkpoint
+    from train import checkpoint, memory
     from train.evaluate import held_out_key, make_player
     from train.render import plans_of
 
     config, env, state = checkpoint.load_run(Path(command.what), which=command.checkpoint)
     key = held_out_key(config.seed if command.seed is None else command.seed)
     episodes = max(command.which, default=command.episodes - 1) + 1
+    memory.check_play(env, num_envs=config.num_envs, episodes=episodes)
     outcome = make_player(env, config)(state, key, episodes=episodes)
     return env, outcome, plans_of(env, config, state, outcome)
 
@@ -313,11 +315,14 @@ def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
 def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     """Episodes of a task under a controller, who plans nothing."""
     import envs
-    from train.controllers import make_controller, play
+    from train import memory
+    from train.controllers import BATCH, make_controller, play
     from train.evaluate import held_out_key
 
     task, name = command.what, command.controller or "scripted"
     env = envs.make(task)
+    lanes = min(command.episodes, BATCH)
+    memory.check_play(env, num_envs=lanes, episodes=command.episodes)
     control = make_controller(name, task, env)
     outcome = play(env, control, held_out_key(command.seed or 0), episodes=command.episodes)
     return env, outcome, None

@@ -16,7 +16,7 @@ from rich.console import Console
 from configs import TrainConfig
 from envs.base import MjxEnv
 from envs.camera import NoRenderer
-from train import checkpoint, metrics, plots, render, run
+from train import checkpoint, memory, metrics, plots, render, run
 from train.agent import RobotEnv, hyperparameters, make_env
 from train.devices import gather
 from train.errors import Interrupted, Stopped, UserError
@@ -49,10 +49,11 @@ def train(
     """Trains on the devices of a mesh, evaluates, draws and films; returns the run folder.
 
     Raises:
-      UserError: the output folder cannot be used.
+      UserError: memory does not suffice, or the output folder cannot be used.
       Stopped: the disk is full, or nothing but non-finite numbers comes out.
       Interrupted: SIGINT or SIGTERM arrived; the last update's checkpoint has been written.
     """
+    once(lambda: memory.check_run(config, mesh=mesh))
     folder = once(lambda: run.fresh(config, out))
     once(lambda: run.save_config(folder, config, versions()))
     return complete(config, folder, wandb=wandb, console=console, mesh=mesh)
@@ -76,6 +77,7 @@ def resume(
       Stopped, Interrupted: as `train`.
     """
     config = once(lambda: run.with_steps(run.load_config(folder), steps))
+    once(lambda: memory.check_run(config, mesh=mesh, resumed=True))
     return complete(config, folder, wandb=wandb, console=console, mesh=mesh)
 
 
