@@ -2,8 +2,10 @@
 
 import io
 import os
+import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -13,6 +15,9 @@ from envs.importing import importing_mjx
 from train.errors import UserError
 
 PACKAGES = ("ndp-jax", "jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujoco-mjx")
+
+NARROWEST = 20
+"""Columns that help and tables are laid out for at least."""
 
 
 def prepare() -> None:
@@ -54,21 +59,29 @@ def device_explained() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        if "Unable to initialize backend" not in str(error):
+    except (RuntimeError, AssertionError) as error:
+        asserted = traceback.extract_tb(error.__traceback__)[-1].name == "backends"
+        if not asserted and "Unable to initialize backend" not in str(error):
             raise
         wanted = os.environ.get("JAX_PLATFORMS")
+        named = f"JAX_PLATFORMS is {wanted}, and " if wanted else ""
+        why = str(error).split(" (")[0].rstrip(".")
         raise UserError(
-            f"{f'JAX_PLATFORMS is {wanted}, but ' if wanted else ''}JAX cannot compute there: "
-            f"{str(error).splitlines()[0].rstrip('.')}; set JAX_PLATFORMS=cpu, or unset it to "
-            "take the best device there is."
+            f"{named}JAX finds no such device here{f' ({why})' if why else ''}; set "
+            "JAX_PLATFORMS=cpu, or unset it to take the best device there is."
         ) from None
 
 
-def print_anything() -> None:
-    """Lets a terminal or file that lacks some characters show their numbers in their place."""
+def prepare_terminal() -> None:
+    """Lets what is printed fit into any terminal or file.
+
+    Characters that it lacks are shown by their numbers, and in one too narrow for the help, with
+    which tyro would not come to an end, lines are wrapped.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)
 
 
 def cache_folder() -> Path:
