@@ -42,9 +42,10 @@ class Pen:
         "gaussian", "multiquadric", "inverse_quadric", "inverse_multiquadric", "linear"
     ] = "gaussian"
     """Basis function kernel."""
-    forcing: Literal["unscaled", "scaled"] = "unscaled"
+    forcing: Literal["unscaled", "scaled", "hoffmann"] = "unscaled"
     """Whether weights are multiplied by the goal's distance from the start; unscaled ones can draw
-    a stroke that ends where it began."""
+    a stroke that ends where it began ; hoffmann also lets the spring's goal set out
+    from there."""
     method: Literal["matrix", "scan"] = "matrix"
     """How the primitive is integrated: precomputed linear map, or step by step."""
 
