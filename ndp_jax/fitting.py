@@ -118,7 +118,7 @@ def fit(
         dmp,
         positions,
         goal,
-        rcond=None if rcond is None else float(rcond),
+        rcond=rcond,
         regularization=_ridge(regularization),
     )
 
@@ -156,7 +156,7 @@ def fit_shared(
         dmp,
         positions,
         goal,
-        rcond=None if rcond is None else float(rcond),
+        rcond=rcond,
         regularization=_ridge(regularization),
     )
 
