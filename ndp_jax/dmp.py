@@ -381,7 +381,7 @@ def _clamped(alpha, dtype) -> Array:
     return lax.clamp(low, jnp.asarray(alpha, dtype), high)
 
 
-def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha, tau) -> tuple[int, ...]:
+def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha, tau) -> tuple:
     """(..., D), the broadcast shape of all arguments."""
     batches, dims = {}, {}
     if weights is not None:
@@ -401,8 +401,8 @@ def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha, tau) -> tuple[int, .
 
 
 def _broadcast_shape(
-    vectors: dict[str, Any], batches: dict[str, tuple], dims: dict[str, int]
-) -> tuple[int, ...]:
+    vectors: dict[str, Any], batches: dict[str, tuple], dims: dict[str, Any]
+) -> tuple:
     """(..., D) of vectors (..., D), and of others whose batch shapes and D are known."""
     shapes = {name: np.shape(value) for name, value in vectors.items()}
     for name, shape in shapes.items():
