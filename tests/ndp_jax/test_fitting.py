@@ -234,7 +234,7 @@ def rest_to_rest(n_steps):
 
 
 @pytest.mark.parametrize(
-    ("n_steps", "off", "left"), [(400, 0.05, 0.02), (100, 0.1, 0.02), (25, 0.5, 0.05)]
+    ("n_steps", "off", "left"), [(1000, 0.1, 0.001), (100, 0.1, 0.001), (25, 0.9, 0.01)]
 )
 @pytest.mark.parametrize("forcing", FORCINGS)
 def test_fitting_again_keeps_the_path_with_other_steps(x64, forcing, n_steps, off, left):
