@@ -1,6 +1,6 @@
 """Neural dynamic policies in JAX: a policy whose output layer is a differentiable movement."""
 
-from ndp_jax.dmp import DMP, Trajectory, rollout
+from ndp_jax.dmp import DMP, DMPState, Trajectory, begin, rollout, step
 from ndp_jax.export import (
     LoadedPolicy,
     LoadedWriter,
@@ -13,9 +13,11 @@ from ndp_jax.fitting import fit, fit_shared, resample
 
 __all__ = [
     "DMP",
+    "DMPState",
     "LoadedPolicy",
     "LoadedWriter",
     "Trajectory",
+    "begin",
     "fit",
     "fit_shared",
     "load_policy",
@@ -24,6 +26,7 @@ __all__ = [
     "rollout",
     "save_policy",
     "save_writer",
+    "step",
 ]
 
 

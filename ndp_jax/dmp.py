@@ -7,17 +7,20 @@ fades with a phase x. Per degree of freedom:
     tau x' = -alpha_x x                           x(0) = 1
     f(x) = x (g - y0) sum_i psi_i(x) w_i / sum_i psi_i(x)
 
-The unscaled forcing term leaves out the factor g - y0.
+The unscaled forcing term leaves out the factor g - y0, and Hoffmann's subtracts from that
+alpha beta (g - y0) x, so that the spring pulls to where the goal has come from y0: y0 + (1 - x)
+(g - y0).
 
 Sources: Ijspeert et al., "Dynamical movement primitives", Neural Computation 25, 2013, equations
 2.1 to 2.6; Bahl et al., "Neural Dynamic Policies for End-to-End Sensorimotor Learning", NeurIPS
-2020, section 2 and its appendix on kernels. Unscaled: Hoffmann et al., "Biologically-inspired
-dynamical systems for movement generation", ICRA 2009.
+2020, section 2 and its appendix on kernels. Unscaled, and with the start term: Hoffmann et al.,
+"Biologically-inspired dynamical systems for movement generation", ICRA 2009.
 """
 
 import functools
 import math
 import numbers
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -26,27 +29,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
+
+Floats = Float[ArrayLike, "..."] | list[Any] | tuple[Any, ...]
+"""An array, a number, or numbers in nested lists."""
 
 ALPHA_RANGE = (0.5, 30.0)
 """What a learned alpha is clamped to."""
 
 
-def _softmin(distance: np.ndarray) -> np.ndarray:
+def _softmin(distance: Any) -> Any:
     """exp(-distance) up to a factor that normalisation removes, without underflow."""
-    return np.exp(distance.min(axis=-1, keepdims=True) - distance)
+    difference = distance.min(axis=-1, keepdims=True) - distance
+    return difference.__array_namespace__().exp(difference)
 
 
-KERNELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+KERNELS: dict[str, Callable[[Any], Any]] = {
     "gaussian": _softmin,
-    "multiquadric": lambda distance: np.sqrt(1 + distance),
+    "multiquadric": lambda distance: (1 + distance) ** 0.5,
     "inverse_quadric": lambda distance: 1 / (1 + distance),
-    "inverse_multiquadric": lambda distance: 1 / np.sqrt(1 + distance),
+    "inverse_multiquadric": lambda distance: 1 / (1 + distance) ** 0.5,
     "linear": lambda distance: distance,
 }
-"""psi as a function of h (x - c)**2; what matters is only the ratio of one basis to another."""
+"""psi as a function of h (x - c)**2, for NumPy and JAX; what matters is only the ratio of one basis
+to another."""
 
-FORCINGS = ("scaled", "unscaled")
+FORCINGS = ("scaled", "unscaled", "hoffmann")
 
 METHODS = ("scan", "matrix")
 
@@ -64,10 +73,12 @@ class DMP:
       alpha_x: decay of the phase, which ends near exp(-alpha_x).
       kernel: shape of the basis functions, one of `KERNELS`.
       forcing: "scaled", by g - y0, stretches a movement's shape with its goal and knows no shape
-        that ends where it began; "unscaled" keeps the shape's size and shifts its end.
+        that ends where it began; "unscaled" keeps the shape's size and shifts its end, at the cost
+        of a start that pulls to the new goal at once; "hoffmann" is unscaled and moves the goal
+        there gradually, of which exp(-alpha_x) is left to do in the end.
 
     Raises:
-      ValueError: a value is outside its range.
+      ValueError: a value is outside its range, or known only when a compiled function runs.
     """
 
     n_basis: int = 6
@@ -80,12 +91,12 @@ class DMP:
 
     def __post_init__(self):
         for name in ("n_basis", "n_steps"):
-            value = getattr(self, name)
+            value = _number(name, getattr(self, name))
             if not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
             object.__setattr__(self, name, int(value))
         for name in ("tau", "alpha", "alpha_x"):
-            value = getattr(self, name)
+            value = _number(name, getattr(self, name))
             if not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
                 raise ValueError(f"{name} is {value!r}; give a finite number above 0.")
             object.__setattr__(self, name, float(value))
@@ -98,6 +109,18 @@ class DMP:
             raise ValueError(f"kernel is {self.kernel!r}; give one of {', '.join(KERNELS)}.")
         if self.forcing not in FORCINGS:
             raise ValueError(f"forcing is {self.forcing!r}; give one of {', '.join(FORCINGS)}.")
+
+
+def _number(name: str, value: Any) -> Any:
+    """A scalar array as Python's number, anything else as it is."""
+    if isinstance(value, Tracer):
+        other = f"; give rollout(..., {name}=...) instead" if name in ("tau", "alpha") else ""
+        raise ValueError(
+            f"{name} is known only when the compiled function runs, but a DMP is part of its "
+            f"program{other or '; give a number that Python knows'}."
+        )
+    scalar = isinstance(value, jax.Array | np.ndarray) and value.ndim == 0
+    return value.item() if scalar else value
 
 
 class Trajectory(NamedTuple):
@@ -118,15 +141,31 @@ class Trajectory(NamedTuple):
     acceleration: Float[Array, "..."]
 
 
-@functools.partial(jax.jit, static_argnames=("dmp", "method"))
+class DMPState(NamedTuple):
+    """Where a movement is: what `begin` makes, and `step` takes and gives.
+
+    Attributes:
+      position: y, (..., D).
+      velocity: y' with which it goes on, in units of y per unit of time, (..., D).
+      phase: x, 1 at the start, (...,).
+      y0: where the movement began, (..., D).
+    """
+
+    position: Float[Array, "..."]
+    velocity: Float[Array, "..."]
+    phase: Float[Array, "..."]
+    y0: Float[Array, "..."]
+
+
 def rollout(
     dmp: DMP,
-    goal: Float[ArrayLike, "..."],
-    weights: Float[ArrayLike, "..."] | None,
-    y0: Float[ArrayLike, "..."],
-    dy0: Float[ArrayLike, "..."],
+    goal: Floats,
+    weights: Floats | None,
+    y0: Floats,
+    dy0: Floats,
     *,
-    alpha: Float[ArrayLike, "..."] | None = None,
+    alpha: Floats | None = None,
+    tau: Floats | None = None,
     method: str = "scan",
 ) -> Trajectory:
     """Integrates a primitive, differentiably, for any number of degrees of freedom D at once.
@@ -136,12 +175,14 @@ def rollout(
     Args:
       dmp: the primitive.
       goal: where the spring pulls to, in units of y, (..., D).
-      weights: of the basis functions, (..., D, N), dimensionless, or in units of y if the forcing
-        is unscaled; None for no forcing term.
+      weights: of the basis functions, (..., D, N), dimensionless if the forcing is scaled, else
+        in units of y; None for none.
       y0: initial position, (..., D).
       dy0: initial velocity, in units of y per unit of time, (..., D).
       alpha: stiffness in place of `dmp.alpha`, one per batch element, (...,), or for method
         "matrix" one for all, (); clamped to `ALPHA_RANGE`.
+      tau: duration in place of `dmp.tau`, above 0, one per batch element, (...,). From the same
+        tau * dy0 the path is the same. To learn one, learn its logarithm.
       method: "scan" integrates step by step; "matrix" gives the same numbers, up to rounding, as
         one product with a matrix, which is faster.
 
@@ -149,23 +190,138 @@ def rollout(
       Position, velocity and acceleration, each (..., n_steps + 1, D), of the inputs' dtype.
 
     Raises:
-      ValueError: shapes do not fit together or to the primitive, or the method cannot do it.
+      ValueError: shapes do not fit together or to the primitive, the method cannot do it, or a
+        duration is not above 0. Durations inside a compiled function are not looked at.
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; give one of {', '.join(METHODS)}.")
-    if method == "matrix" and jnp.ndim(alpha if alpha is not None else 0.0):
+    goal, weights, y0, dy0, alpha, tau = as_arrays(
+        goal=goal, weights=weights, y0=y0, dy0=dy0, alpha=alpha, tau=tau
+    )
+    if method == "matrix" and alpha is not None and np.shape(alpha):
         raise ValueError(
             'method "matrix" has one alpha for all; use method="scan" for one per batch element.'
         )
-    shape = _rollout_shape(dmp, goal, weights, y0, dy0, alpha)
-    given = [value for value in (goal, weights, y0, dy0, alpha) if value is not None]
+    shape = _rollout_shape(dmp, goal, weights, y0, dy0, alpha, tau)
+    _check_duration(tau)
+    return _rollout(dmp, shape, goal, weights, y0, dy0, alpha, tau, method)
+
+
+def begin(y0: Floats, dy0: Floats) -> DMPState:
+    """The state of a movement that sets out, for `step`.
+
+    Args:
+      y0: initial position, (..., D).
+      dy0: initial velocity, in units of y per unit of time, (..., D).
+
+    Returns:
+      A state whose batch axes are those of y0 and dy0, broadcast, of their dtype.
+
+    Raises:
+      ValueError: shapes do not fit together.
+    """
+    y0, dy0 = as_arrays(y0=y0, dy0=dy0)
+    shape = _broadcast_shape({"y0": y0, "dy0": dy0}, {}, {})
+    dtype = jnp.result_type(float, y0, dy0)
+    y0, dy0 = (jnp.broadcast_to(jnp.asarray(v, dtype), shape) for v in (y0, dy0))
+    return DMPState(position=y0, velocity=dy0, phase=jnp.ones(shape[:-1], dtype), y0=y0)
+
+
+def step(
+    dmp: DMP,
+    state: DMPState,
+    goal: Floats,
+    weights: Floats | None,
+    *,
+    alpha: Floats | None = None,
+    tau: Floats | None = None,
+) -> DMPState:
+    """One Euler step, tau / n_steps long, to a goal that may be another one at every step.
+
+    `dmp.n_steps` of them from `begin` are a `rollout`; more go on to the goal. Replace the state's
+    position and velocity by measured ones to go on from there, and its phase by the earlier one to
+    let the forcing term wait.
+
+    Args:
+      dmp: the primitive.
+      state: from `begin` or the step before.
+      goal: as in `rollout`, (..., D).
+      weights: as in `rollout`, (..., D, N).
+      alpha: as in `rollout`, (...,).
+      tau: as in `rollout`, (...,).
+
+    Returns:
+      The next state, of the same shapes and dtype. Its position is the next sample of the
+      `Trajectory`, its velocity the one that leads to the sample after that.
+
+    Raises:
+      ValueError: shapes do not fit to the primitive or to the state, or a duration is not above 0.
+        Durations inside a compiled function are not looked at.
+    """
+    position, velocity, phase, y0, goal, weights, alpha, tau = as_arrays(
+        **state._asdict(), goal=goal, weights=weights, alpha=alpha, tau=tau
+    )
+    shape = np.shape(y0)
+    wanted = _rollout_shape(dmp, goal, weights, position, velocity, alpha, tau)
+    if wanted != shape:
+        raise ValueError(
+            f"the state began with y0 of shape {shape}, and the step makes {wanted} of it; begin "
+            f"with y0 of shape {wanted}, or step with fewer."
+        )
+    _check_duration(tau)
+    return _step(dmp, DMPState(position, velocity, phase, y0), goal, weights, alpha, tau)
+
+
+def as_arrays(**given: Any) -> tuple[Any, ...]:
+    """Nested lists as arrays, of the dtype of what is an array already; that, and None, as it is.
+
+    Raises:
+      ValueError: something cannot be an array of numbers.
+    """
+    known = {name: value for name, value in given.items() if _is_numeric(value)}
+    dtype = jnp.result_type(float, *known.values())
+
+    def convert(name: str, value: Any) -> Any:
+        if value is None or name in known:
+            return value
+        try:
+            return jnp.asarray(value, dtype)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{name} is {reprlib.repr(value)}; give numbers, as an array or in lists of equal "
+                "lengths."
+            ) from None
+
+    return tuple(convert(name, value) for name, value in given.items())
+
+
+def _is_numeric(value: Any) -> bool:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind not in "OSU"
+    return isinstance(value, jax.Array | int | float)
+
+
+def _check_duration(tau: Any) -> None:
+    if tau is None or isinstance(tau, Tracer):
+        return
+    wrong = [value for value in np.ravel(tau).tolist() if not 0 < value < math.inf]
+    if wrong:
+        raise ValueError(f"tau is {wrong[0]}; give finite numbers above 0.")
+
+
+@functools.partial(jax.jit, static_argnames=("dmp", "shape", "method"))
+def _rollout(dmp: DMP, shape, goal, weights, y0, dy0, alpha, tau, method) -> Trajectory:
+    given = [value for value in (goal, weights, y0, dy0, alpha, tau) if value is not None]
     dtype = jnp.result_type(float, *given)
-    goal, y0, dy0 = (jnp.broadcast_to(jnp.asarray(v, dtype), shape) for v in (goal, y0, dy0))
-    if weights is not None:
-        weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (*shape, dmp.n_basis))
-    if alpha is not None:
-        low, high = (jnp.asarray(bound, dtype) for bound in ALPHA_RANGE)
-        alpha = lax.clamp(low, jnp.asarray(alpha, dtype), high)
+    if tau is not None:
+        tau = jnp.broadcast_to(jnp.asarray(tau, dtype), shape[:-1])[..., None]
+        dy0 = jnp.broadcast_to(jnp.asarray(dy0, dtype), shape)
+        stretched = _rollout(
+            dmp, shape, goal, weights, y0, dy0 * (tau / dmp.tau), alpha, None, method
+        )
+        return _retimed(dmp, stretched, dy0, tau[..., None])
+    goal, weights, y0, dy0 = _aligned(dmp, shape, dtype, goal, weights, y0, dy0)
+    alpha = None if alpha is None else _clamped(alpha, dtype)
     if method == "matrix":
         response = responses(dmp) if alpha is None else _response_for(dmp, alpha)
         return _matrix_rollout(dmp, response, goal, weights, y0, dy0)
@@ -175,16 +331,61 @@ def rollout(
     return _scan_rollout(dmp, goal, weights, y0, dy0, alpha)
 
 
-def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha) -> tuple[int, ...]:
-    """(..., D), the broadcast shape of all arguments."""
-    shapes = {"goal": jnp.shape(goal), "y0": jnp.shape(y0), "dy0": jnp.shape(dy0)}
-    for name, shape in shapes.items():
-        if not shape:
-            raise ValueError(f"{name} is a scalar; give (..., D), with D = 1 for a single one.")
-    batches = {name: shape[:-1] for name, shape in shapes.items()}
-    dims = {name: shape[-1] for name, shape in shapes.items()}
+def _retimed(dmp: DMP, trajectory: Trajectory, dy0: Array, tau: Array) -> Trajectory:
+    """A trajectory that lasts dmp.tau, in another time, (..., 1, 1), from a dy0 of that."""
+    position, velocity, acceleration = trajectory
+    pace = dmp.tau / tau
+    velocity = jnp.concatenate([dy0[..., None, :], velocity[..., 1:, :] * pace], axis=-2)
+    first, rest = acceleration[..., :1, :], acceleration[..., 1:, :]  # the first is tau * dy0
+    return Trajectory(position, velocity, jnp.concatenate([first, rest * pace], axis=-2))
+
+
+@functools.partial(jax.jit, static_argnames="dmp")
+def _step(dmp: DMP, state: DMPState, goal, weights, alpha, tau) -> DMPState:
+    shape, dtype = state.y0.shape, jnp.result_type(float, state.y0)
+    goal, weights, position, velocity = _aligned(
+        dmp, shape, dtype, goal, weights, state.position, state.velocity
+    )
+
+    def of_batch(value: Any) -> Array:
+        return jnp.broadcast_to(jnp.broadcast_to(value, shape[:-1])[..., None], shape)
+
+    alpha = dmp.alpha if alpha is None else of_batch(_clamped(alpha, dtype))
+    tau = dmp.tau if tau is None else of_batch(jnp.asarray(tau, dtype))
+    phase = jnp.asarray(state.phase, dtype) * (1 - dmp.alpha_x / dmp.n_steps)
+    offset = goal - state.y0
+    if weights is None:
+        forcing = jnp.zeros(shape, dtype)
+    else:
+        basis = jnp.vectorize(functools.partial(_basis, dmp), signature="(one)->(n)")(
+            phase[..., None]
+        )
+        forcing = jnp.einsum("...dn,...n->...d", weights, basis, precision=lax.Precision.HIGHEST)
+        forcing = forcing * amplitude(dmp, offset)
+    if dmp.forcing == "hoffmann":
+        forcing = forcing - alpha**2 / 4 * of_batch(phase) * offset
+    (position, z), _ = _euler_step(dmp, alpha, goal, forcing, (position, velocity * tau))
+    return DMPState(position, z / tau, phase, state.y0)
+
+
+def _aligned(dmp: DMP, shape, dtype, goal, weights, y0, dy0) -> tuple:
+    """Of one dtype, with all their batch axes."""
+    goal, y0, dy0 = (jnp.broadcast_to(jnp.asarray(v, dtype), shape) for v in (goal, y0, dy0))
     if weights is not None:
-        shape = jnp.shape(weights)
+        weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (*shape, dmp.n_basis))
+    return goal, weights, y0, dy0
+
+
+def _clamped(alpha, dtype) -> Array:
+    low, high = (jnp.asarray(bound, dtype) for bound in ALPHA_RANGE)
+    return lax.clamp(low, jnp.asarray(alpha, dtype), high)
+
+
+def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha, tau) -> tuple:
+    """(..., D), the broadcast shape of all arguments."""
+    batches, dims = {}, {}
+    if weights is not None:
+        shape = np.shape(weights)
         if len(shape) < 2:
             raise ValueError(f"weights has shape {shape}; give (..., D, {dmp.n_basis}).")
         if shape[-1] != dmp.n_basis:
@@ -193,11 +394,25 @@ def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha) -> tuple[int, ...]:
                 f"give weights (..., D, {dmp.n_basis}) or a DMP with n_basis={shape[-1]}."
             )
         batches["weights"], dims["weights"] = shape[:-2], shape[-2]
+    for name, value in {"alpha": alpha, "tau": tau}.items():
+        if value is not None:
+            batches[name] = np.shape(value)
+    return _broadcast_shape({"goal": goal, "y0": y0, "dy0": dy0}, batches, dims)
+
+
+def _broadcast_shape(
+    vectors: dict[str, Any], batches: dict[str, tuple], dims: dict[str, Any]
+) -> tuple:
+    """(..., D) of vectors (..., D), and of others whose batch shapes and D are known."""
+    shapes = {name: np.shape(value) for name, value in vectors.items()}
+    for name, shape in shapes.items():
+        if not shape:
+            raise ValueError(f"{name} is a scalar; give (..., D), with D = 1 for a single one.")
+    batches = {name: shape[:-1] for name, shape in shapes.items()} | batches
+    dims = {name: shape[-1] for name, shape in shapes.items()} | dims
     if len(set(dims.values())) > 1:
         found = ", ".join(f"{name} {size}" for name, size in dims.items())
         raise ValueError(f"degrees of freedom differ ({found}); give every argument the same D.")
-    if alpha is not None:
-        batches["alpha"] = jnp.shape(alpha)
     try:
         batch = jnp.broadcast_shapes(*batches.values())
     except ValueError as error:
@@ -205,7 +420,7 @@ def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha) -> tuple[int, ...]:
         raise ValueError(
             f"batch shapes do not broadcast ({found}); give every argument the same."
         ) from error
-    return (*batch, dims["goal"])
+    return (*batch, next(iter(dims.values())))
 
 
 def _scan_rollout(dmp: DMP, goal, weights, y0, dy0, alpha) -> Trajectory:
@@ -214,6 +429,9 @@ def _scan_rollout(dmp: DMP, goal, weights, y0, dy0, alpha) -> Trajectory:
     else:
         forcing = contract(weights, _features(dmp))
         forcing = jnp.moveaxis(forcing * amplitude(dmp, goal - y0)[..., None], -1, 0)
+    if dmp.forcing == "hoffmann":
+        start = alpha**2 / 4 * (goal - y0)
+        forcing = forcing - jnp.multiply.outer(jnp.asarray(_phases(dmp), goal.dtype), start)
 
     def step(state, forcing):
         state, sample = _euler_step(dmp, alpha, goal, forcing, state)
@@ -256,14 +474,23 @@ def _euler_step(dmp: DMP, alpha: Any, goal: Any, forcing: Any, state: tuple) -> 
     return (position, z + z_rate * dt), (position, velocity, z_rate)
 
 
+def _phases(dmp: DMP) -> np.ndarray:
+    """x in every step, (n_steps,)."""
+    return (1 - dmp.alpha_x / dmp.n_steps) ** np.arange(1, dmp.n_steps + 1)
+
+
+def _basis(dmp: DMP, phase: Any) -> Any:
+    """x psi_i(x) / sum_j psi_j(x) of phases (..., 1) as NumPy's, or (1,) as JAX's: (..., N)."""
+    centres = np.exp(-dmp.alpha_x * np.linspace(0, 1, dmp.n_basis))
+    widths = (dmp.n_basis**1.5 / centres / dmp.alpha_x).astype(phase.dtype)
+    psi = KERNELS[dmp.kernel](widths * (phase - centres.astype(phase.dtype)) ** 2)
+    return phase * psi / psi.sum(axis=-1, keepdims=True)
+
+
 @functools.lru_cache
 def _features(dmp: DMP) -> np.ndarray:
-    """x psi_i(x) / sum_j psi_j(x) in every step, (n_steps, N)."""
-    phase = (1 - dmp.alpha_x / dmp.n_steps) ** np.arange(1, dmp.n_steps + 1)[:, None]
-    centres = np.exp(-dmp.alpha_x * np.linspace(0, 1, dmp.n_basis))
-    widths = dmp.n_basis**1.5 / centres / dmp.alpha_x
-    psi = KERNELS[dmp.kernel](widths * (phase - centres) ** 2)
-    return phase * psi / psi.sum(axis=-1, keepdims=True)
+    """`_basis` in every step, (n_steps, N)."""
+    return _basis(dmp, _phases(dmp)[:, None])
 
 
 @functools.lru_cache
@@ -276,7 +503,10 @@ def responses(dmp: DMP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     dy0, goal, basis = unit[0], unit[1], unit[2:]
     state = (np.zeros_like(dy0), dy0 * dmp.tau)
     samples = [(state[0], dy0, state[1])]
-    for forcing in _features(dmp) @ basis:
+    forcings = _features(dmp) @ basis
+    if dmp.forcing == "hoffmann":
+        forcings -= dmp.alpha**2 / 4 * np.outer(_phases(dmp), goal)
+    for forcing in forcings:
         state, sample = _euler_step(dmp, dmp.alpha, goal, forcing, state)
         samples.append(sample)
     position, velocity, acceleration = zip(*samples, strict=True)
@@ -298,9 +528,9 @@ def _response_for(dmp: DMP, alpha: Array) -> tuple[Array, Array, Array]:
     to_position = slope * h  # row y, column z of M^k
     to_z = power - slope * alpha * h / 2  # row z, column z
 
-    drive = jnp.concatenate(
-        [jnp.full((dmp.n_steps, 1), alpha**2 / 4), jnp.asarray(_features(dmp), alpha.dtype)], axis=1
-    )
+    reached = 1 - _phases(dmp) if dmp.forcing == "hoffmann" else np.ones(dmp.n_steps)
+    reached, features = (jnp.asarray(v, alpha.dtype) for v in (reached, _features(dmp)))
+    drive = jnp.concatenate([(alpha**2 / 4 * reached)[:, None], features], axis=1)
     lag = steps[:, None] - 1 - steps[None, :-1]  # steps between a drive and a sample
 
     def answer(impulse: Array) -> Array:

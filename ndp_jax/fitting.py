@@ -3,7 +3,8 @@
 import functools
 import math
 import numbers
-from typing import NamedTuple
+import reprlib
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +13,16 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ndp_jax.dmp import DMP, amplitude, contract, responses
+from ndp_jax.dmp import DMP, Floats, amplitude, as_arrays, contract, responses
 
 GAP = "leave that sample out and give ndp_jax.resample the times of the others."
 
 
 def resample(
-    positions: Float[ArrayLike, "..."],
+    positions: Floats,
     n_steps: int,
     *,
-    times: Float[ArrayLike, "..."] | Int[ArrayLike, "..."] | None = None,
+    times: Floats | Int[ArrayLike, "..."] | None = None,
 ) -> Float[Array, "..."]:
     """A demonstration of any length as n_steps + 1 evenly timed samples, linear in between.
 
@@ -42,16 +43,19 @@ def resample(
     """
     if not isinstance(n_steps, numbers.Integral) or n_steps < 1:
         raise ValueError(f"n_steps is {n_steps!r}; give a whole number of at least 1.")
-    shape = jnp.shape(positions)
+    (positions,) = as_arrays(positions=positions)
+    shape = np.shape(positions)
     if len(shape) < 2 or shape[-2] < 2:
         raise ValueError(f"positions has shape {shape}; give (..., S, D) with S of at least 2.")
     _check_finite("positions", positions, GAP)
     positions = jnp.asarray(positions, jnp.result_type(float, positions))
     if times is None:
         times = np.arange(shape[-2])
-    elif jnp.shape(times) not in (shape[-2:-1], shape[:-1]):
+    elif isinstance(times, list | tuple):
+        times = _listed_times(times)
+    if np.shape(times) not in (shape[-2:-1], shape[:-1]):
         raise ValueError(
-            f"times has shape {jnp.shape(times)}; give {shape[-2:-1]}, one for each sample"
+            f"times has shape {np.shape(times)}; give {shape[-2:-1]}, one for each sample"
             + (f", or {shape[:-1]}." if shape[:-2] else ".")
         )
     _check_finite("times", times)
@@ -65,9 +69,9 @@ def resample(
 
 def fit(
     dmp: DMP,
-    positions: Float[ArrayLike, "..."],
+    positions: Floats,
     *,
-    goal: Float[ArrayLike, "..."] | None = None,
+    goal: Floats | None = None,
     rcond: float | None = None,
     regularization: float = 0.0,
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
@@ -79,10 +83,12 @@ def fit(
         y0 = positions[..., 0, :]
         dy0 = (positions[..., 1, :] - y0) * dmp.n_steps / dmp.tau
 
-    It is linear in the goal's offset g - y0 and in the weights times g - y0 (unscaled: in the
+    It is linear in the goal's offset g - y0 and in the weights times g - y0 (not scaled: in the
     weights), which are solved for together: the goal is where the spring should pull to, not the
     last sample. Basis functions overlap, so other goals and weights than those which drew a
     trajectory may redraw it; give the goal of a movement that is to be moved to other goals.
+
+    Weights belong to `dmp.n_steps`; for another number, fit again.
 
     With a scaled forcing an offset near 0, which no finite weights could bend, is moved out to the
     square root of the dtype's epsilon times the demonstration's extent before the weights are
@@ -96,26 +102,32 @@ def fit(
         say) keeps the weights of a noisy demonstration small. Default epsilon ** (2 / 3).
       regularization: what is minimised is the mean squared error over the samples, plus this times
         the mean square over the basis functions of the goal offset that would pull as hard as the
-        weight does, |w (g - y0)| / (alpha beta), or unscaled |w| / (alpha beta). The goal itself
+        weight does, |w (g - y0)| / (alpha beta), or not scaled |w| / (alpha beta). The goal itself
         costs nothing.
 
     Returns:
-      goal in units of y, (..., D), and weights, (..., D, N), dimensionless, or in units of y if the
-      forcing is unscaled; of the input's dtype.
+      goal in units of y, (..., D), and weights, (..., D, N), dimensionless if the forcing is
+      scaled, else in units of y; of the input's dtype.
 
     Raises:
       ValueError: a shape is another, a number is not finite, or regularization is negative.
         Numbers inside a compiled function are not looked at.
     """
     positions, goal = _demonstration(dmp, positions, goal, "(...,", axes=2)
-    return _fit(dmp, positions, goal, rcond=rcond, regularization=_ridge(regularization))
+    return _fit(
+        dmp,
+        positions,
+        goal,
+        rcond=rcond,
+        regularization=_ridge(regularization),
+    )
 
 
 def fit_shared(
     dmp: DMP,
-    positions: Float[ArrayLike, "..."],
+    positions: Floats,
     *,
-    goal: Float[ArrayLike, "..."] | None = None,
+    goal: Floats | None = None,
     rcond: float | None = None,
     regularization: float = 0.0,
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
@@ -132,15 +144,21 @@ def fit_shared(
       regularization: as in `fit`.
 
     Returns:
-      goals in units of y, (..., K, D), and weights, (..., D, N), dimensionless, or in units of y if
-      the forcing is unscaled; of the input's dtype.
+      goals in units of y, (..., K, D), and weights, (..., D, N), dimensionless if the
+      forcing is scaled, else in units of y; of the input's dtype.
 
     Raises:
       ValueError: a shape is another, a number is not finite, or regularization is negative.
         Numbers inside a compiled function are not looked at.
     """
     positions, goal = _demonstration(dmp, positions, goal, "(..., K,", axes=3)
-    return _fit_shared(dmp, positions, goal, rcond=rcond, regularization=_ridge(regularization))
+    return _fit_shared(
+        dmp,
+        positions,
+        goal,
+        rcond=rcond,
+        regularization=_ridge(regularization),
+    )
 
 
 def orthonormal(
@@ -170,10 +188,11 @@ def orthonormal(
 
 
 def _demonstration(
-    dmp: DMP, positions: ArrayLike, goal: ArrayLike | None, leading: str, *, axes: int
+    dmp: DMP, positions: Floats, goal: Floats | None, leading: str, *, axes: int
 ) -> tuple[Array, Array | None]:
     """Both as arrays of one dtype, checked."""
-    shape = jnp.shape(positions)
+    positions, goal = as_arrays(positions=positions, goal=goal)
+    shape = np.shape(positions)
     if len(shape) < axes or shape[-2] != dmp.n_steps + 1 or 0 in shape[-axes:]:
         raise ValueError(
             f"positions has shape {shape}; give {leading} {dmp.n_steps + 1}, D), as dmp.n_steps is "
@@ -184,8 +203,8 @@ def _demonstration(
     if goal is None:
         return positions, None
     expected = (*shape[:-2], shape[-1])
-    if jnp.shape(goal) != expected:
-        raise ValueError(f"goal has shape {jnp.shape(goal)}; give {expected}, as positions has.")
+    if np.shape(goal) != expected:
+        raise ValueError(f"goal has shape {np.shape(goal)}; give {expected}, as positions has.")
     _check_finite("goal", goal)
     return positions, jnp.asarray(goal, positions.dtype)
 
@@ -199,6 +218,19 @@ def _check_finite(name: str, values: ArrayLike, fix: str = "give a finite number
     if wrong.size:
         place = wrong[0].tolist()
         raise ValueError(f"{name}{place} is {values[tuple(place)]}; {fix}")
+
+
+def _listed_times(times: list | tuple) -> Any:
+    """In float64, which float32's 24 bits are too few for, unless a compiled function has them."""
+    if any(isinstance(time, Tracer) for time in jax.tree.leaves(times)):
+        return jnp.asarray(times)
+    try:
+        return np.asarray(times, float)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"times is {reprlib.repr(times)}; give numbers, as an array or in lists of equal "
+            "lengths."
+        ) from None
 
 
 def _check_increasing(times: np.ndarray) -> None:
@@ -263,7 +295,7 @@ def _fit_shared(
     """`fit` of one combination of the demonstrations, moved to start at 0.
 
     With a scaled forcing they are multiples of one trajectory, in the ratio of their goals'
-    offsets; with an unscaled one they differ from their mean by what their goals pull.
+    offsets; with another they differ from their mean by what their goals pull.
     """
     fit_one = functools.partial(_fit, dmp, rcond=rcond, regularization=regularization)
     y0 = positions[..., 0, :]

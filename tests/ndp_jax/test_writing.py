@@ -195,6 +195,21 @@ def test_a_loaded_writer_writes_as_before_bit_for_bit(path, head, start, batch):
     np.testing.assert_array_equal(loaded(*given), expected)
 
 
+def test_a_loaded_writer_shows_in_a_line(path):
+    assert repr(saved(path, "path", "predicted")) == (
+        "LoadedWriter(image (9, 9) -> path (13, 2); PathHead, 341 parameters)"
+    )
+    assert repr(saved(path, "stroke", "given")) == (
+        "LoadedWriter(image (9, 9), start (2,) -> path (13, 2); StrokeHead, 255 parameters)"
+    )
+
+
+def test_a_loaded_writer_takes_lists(path):
+    loaded = saved(path, "stroke", "given")
+    image, begin = inputs((), "given")
+    np.testing.assert_array_equal(loaded(image.tolist(), begin.tolist()), loaded(image, begin))
+
+
 def test_a_loaded_writer_is_a_pure_function(path):
     loaded = saved(path, "stroke", "given")
     seen = inputs((3,), "given")
