@@ -211,7 +211,7 @@ def test_many_basis_functions_far_from_the_phase_stay_finite(x64):
 # The two methods
 
 
-@hypothesis.settings(max_examples=6, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=6)
 @hypothesis.given(
     kernel=st.sampled_from(sorted(KERNELS)),
     n_basis=st.integers(1, 30),
@@ -437,7 +437,7 @@ def test_python_and_numpy_numbers_are_welcome():
 # Fit
 
 
-@hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=5)
 @hypothesis.given(
     kernel=st.sampled_from(sorted(KERNELS)),
     n_basis=st.integers(1, 30),
