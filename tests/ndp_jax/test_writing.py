@@ -199,7 +199,7 @@ def test_a_loaded_writer_is_a_pure_function(path):
     loaded = saved(path, "stroke", "given")
     seen = inputs((3,), "given")
     for transformed in (jax.jit(loaded), jax.vmap(loaded)):
-        np.testing.assert_allclose(transformed(*seen), loaded(*seen), atol=1e-5)
+        np.testing.assert_allclose(transformed(*seen), loaded(*seen), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(), (SIZE,), (SIZE, SIZE + 1), (SIZE, SIZE, 1)])
