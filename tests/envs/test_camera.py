@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import envs
-from envs.camera import HEIGHT, WIDTH, Camera, Curve, Detail, NoRenderer
+from envs.camera import HEIGHT, WIDTH, Camera, Curve, Detail
 
 MAGENTA = (1.0, 0.0, 1.0, 1.0)
 
@@ -33,11 +33,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def camera(model):
-    try:
-        camera = Camera(model)
-    except NoRenderer as problem:
-        pytest.skip(str(problem))
+def camera(model, renderer):
+    camera = Camera(model)
     yield camera
     camera.close()
 

@@ -94,20 +94,24 @@ def cylinder():
     return pushes(cylinder_model(timestep=0.01))
 
 
+@pytest.fixture(scope="module")
+def puck():
+    return pushes(mujoco.MjModel.from_xml_path(str(SCENE)))
+
+
 def error(ends, others):
     return np.linalg.norm(ends - others, axis=-1)
 
 
-def test_our_puck_ends_up_where_the_cylinder_does(cylinder):
+def test_our_puck_ends_up_where_the_cylinder_does(puck, cylinder):
     """As nearly as the cylinder itself under half the time step: it tips and rolls on its rim."""
-    ours = error(pushes(mujoco.MjModel.from_xml_path(str(SCENE))), cylinder)
+    ours = error(puck, cylinder)
     finer = error(pushes(cylinder_model(timestep=0.005)), cylinder)
     assert np.linalg.norm(cylinder, axis=-1).mean() > 0.12
     assert ours.mean() < 0.04
     assert ours.mean() < 1.5 * finer.mean()
 
 
-def test_our_puck_is_pushed_as_far(cylinder):
-    ours = pushes(mujoco.MjModel.from_xml_path(str(SCENE)))
-    lengths = np.linalg.norm(ours, axis=-1), np.linalg.norm(cylinder, axis=-1)
+def test_our_puck_is_pushed_as_far(puck, cylinder):
+    lengths = np.linalg.norm(puck, axis=-1), np.linalg.norm(cylinder, axis=-1)
     np.testing.assert_allclose(lengths[0].mean(), lengths[1].mean(), rtol=0.1)

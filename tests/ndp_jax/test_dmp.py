@@ -184,7 +184,7 @@ def test_many_basis_functions_far_from_the_phase_stay_finite(x64):
 # The two methods
 
 
-@hypothesis.settings(max_examples=6, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=6)
 @hypothesis.given(
     kernel=st.sampled_from(sorted(KERNELS)),
     n_basis=st.integers(1, 30),
@@ -518,7 +518,7 @@ def test_jit_equals_eager(method):
     compiled = jax.jit(lambda *args: rollout(dmp, *args, method=method))(*arguments)
     with jax.disable_jit():
         eager = rollout(dmp, *arguments, method=method)
-    assert_close(compiled, eager, 1e-6)
+    assert_close(compiled, eager, 1e-5)
 
 
 def test_is_a_static_argument_of_jit():
@@ -540,8 +540,8 @@ def test_is_a_static_argument_of_jit():
 def test_unused_samples_cost_nothing():
     dmp = DMP()
     arguments = draw(dmp, (2,), 2)
-    compiled = jax.jit(lambda *args: rollout(dmp, *args, method="matrix").position)
-    assert (compiled.lower(*arguments).compile().as_text() or "").count(" dot(") == 1
+    lowered = jax.jit(lambda *args: rollout(dmp, *args, method="matrix").position).lower(*arguments)
+    assert lowered.as_text().count("dot_general") == 1
 
 
 # Dtypes

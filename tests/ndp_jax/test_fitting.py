@@ -16,7 +16,7 @@ from ndp_jax.dmp import FORCINGS, KERNELS
 # Fit
 
 
-@hypothesis.settings(max_examples=5, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=5)
 @hypothesis.given(
     kernel=st.sampled_from(sorted(KERNELS)),
     n_basis=st.integers(1, 30),
@@ -196,7 +196,7 @@ def test_resample_takes_uneven_times(x64):
     actual = resample(np.sin(times)[..., None].astype(np.float32), 40, times=times)
     expected = [np.interp(*several) for several in zip(evenly.T, times, np.sin(times), strict=True)]
     assert actual.dtype == jnp.float32
-    assert_close(actual[..., 0], np.stack(expected), 1e-5)
+    assert_close(actual[..., 0], np.stack(expected), 1e-4)
     line = 3 * (times[0, :, None] - times[0, 0])
     shared = resample(np.stack([line, -line]), 40, times=times[0])
     assert_close(shared[0, :, 0], np.linspace(0, line[-1, 0], 41), 1e-6)

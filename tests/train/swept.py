@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
+from unittest import mock
 
 import probes
 from probes import CONFIG
@@ -19,12 +20,12 @@ AXES = {"learning_rate": (1e-3, 1e-2), "policy": ("ppo-multi", "ppo")}
 
 def run(folder: Path, *, halving: bool = False, axes=AXES, seeds: int = 2, console=None):
     """Brings the sweep in `folder` to its end."""
-    sweep.make_env = lambda config: probes.RewardFromBoth()
     console = console or Console(quiet=True)
-    if not (folder / "sweep.json").exists():
-        grid = lay_out([BASE], axes, seeds=seeds, samples=None)
-        return sweep.sweep(grid, out=folder, halving=halving, devices=1, console=console)
-    return sweep.complete(sweep_folder.load(folder), devices=1, console=console)
+    with mock.patch.object(sweep, "make_env", lambda config: probes.RewardFromBoth()):
+        if not (folder / "sweep.json").exists():
+            grid = lay_out([BASE], axes, seeds=seeds, samples=None)
+            return sweep.sweep(grid, out=folder, halving=halving, devices=1, console=console)
+        return sweep.complete(sweep_folder.load(folder), devices=1, console=console)
 
 
 if __name__ == "__main__":

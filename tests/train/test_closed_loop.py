@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import envs
-from envs import camera
 from train.closed_loop import make_player
 
 pytestmark = pytest.mark.slow  # test_demonstrations plays with it, too
@@ -56,11 +55,8 @@ def test_the_same_key_gives_the_same_episodes(of_states, played):
     assert (other.distance != again.distance).all()
 
 
+@pytest.mark.usefixtures("renderer")
 def test_a_policy_of_pictures_sees_the_scene_and_plays_the_same_episodes(env, played):
-    try:
-        camera.Camera(env.mj_model).close()
-    except camera.NoRenderer as problem:
-        pytest.skip(str(problem))
     shapes = []
 
     def watch(learned, inputs):

@@ -223,11 +223,8 @@ def test_the_script_demonstrates_once(tmp_path, pushes, monkeypatch):
     assert asked == [expected | {"episode_length": length} for length in (150, 90)]
 
 
+@pytest.mark.usefixtures("renderer")
 def test_pictures_show_the_scene_before_the_action(env):
-    try:
-        camera.Camera(env.mj_model).close()
-    except camera.NoRenderer as problem:
-        pytest.skip(str(problem))
     state = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 2))
     with pictures.camera(env) as eye:
         images = pictures.take(eye, evaluate.pose(state))

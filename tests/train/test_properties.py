@@ -109,16 +109,8 @@ def assert_it_learns(config, environment):
     assert state.optimizer.count >= config.ppo.minibatches
 
 
-RUNS = {
-    "deadline": None,
-    "derandomize": True,
-    "database": None,
-    "phases": (hypothesis.Phase.generate,),  # every example compiles: shrinking takes minutes
-}
-
-
 @pytest.mark.slow
-@hypothesis.settings(max_examples=100, **RUNS)
+@hypothesis.settings(max_examples=100, phases=(hypothesis.Phase.generate,))  # shrinking compiles
 @hypothesis.given(valid(), st.sampled_from(ENVIRONMENTS))
 def test_any_valid_configuration_learns(config, environment):
     assert_it_learns(config, environment)
@@ -204,7 +196,7 @@ def assert_refused(config, name):
     assert sentence.endswith(".") and "\n" not in sentence
 
 
-@hypothesis.settings(max_examples=500, derandomize=True, database=None)
+@hypothesis.settings(max_examples=500)
 @hypothesis.given(spoiled())
 def test_any_bad_setting_is_refused_by_name(example):
     assert_refused(*example)
@@ -238,7 +230,7 @@ def misfit(draw):
     return replaced(config, name, draw(values)), name
 
 
-@hypothesis.settings(max_examples=300, derandomize=True, database=None)
+@hypothesis.settings(max_examples=300)
 @hypothesis.given(misfit())
 def test_any_setting_that_does_not_fit_the_others_is_refused_by_name(example):
     assert_refused(*example)

@@ -34,13 +34,11 @@ def still():
     return env, Outcome(nothing, nothing, nothing, nothing > 0, poses)
 
 
+@pytest.mark.usefixtures("renderer")
 def test_a_film_shows_robot_puck_and_goal(still, tmp_path):
     env, outcome = still
     path = tmp_path / "video.mp4"
-    try:
-        render.film(env, outcome, path)
-    except camera.NoRenderer as problem:
-        pytest.skip(str(problem))
+    render.film(env, outcome, path)
     assert list(tmp_path.iterdir()) == [path]
     decoder = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", path, "-pix_fmt", "rgb24", "-f", "rawvideo"]
     raw = subprocess.run([*decoder, "-"], capture_output=True, check=True)
@@ -53,16 +51,14 @@ def test_a_film_shows_robot_puck_and_goal(still, tmp_path):
     assert np.sum((red > 40) & (red > green + 30) & (red > blue + 30)) > 2000
 
 
+@pytest.mark.usefixtures("renderer")
 @pytest.mark.parametrize(
     ("name", "shape"), [("strip.png", (300, 1600, 3)), ("film.gif", (4, 300, 400, 3))]
 )
 def test_pictures_for_pages(still, tmp_path, name, shape):
     """Of 2 episodes of 3 steps at 20 Hz, a GIF keeps every second picture."""
     path = tmp_path / name
-    try:
-        render.film(*still, path)
-    except camera.NoRenderer as problem:
-        pytest.skip(str(problem))
+    render.film(*still, path)
     assert list(tmp_path.iterdir()) == [path]
     pictures = imageio.v3.imread(path)
     assert pictures.shape in (shape, (1, *shape[1:]))  # equal frames of a GIF become one
@@ -198,17 +194,15 @@ def test_a_near_picture_holds_the_whole_movement(episodes, filmed, tmp_path):
         assert detail.height > np.linalg.norm(high - low)
 
 
+@pytest.mark.usefixtures("renderer")
 def test_a_plan_is_seen_in_the_film(still, tmp_path):
     """It changes the pixels around it, and only those."""
     env, outcome = still
     corner = jnp.array([0.3, 0.9, 0.2])
     path = corner + jnp.linspace(0, 0.1, 41)[:, None] * jnp.ones((2, 3, 1, 3))
     plan = Plan(path=path, goal=corner + 0.1 * jnp.ones((2, 3, 3)))
-    try:
-        render.film(env, outcome, tmp_path / "without.png", at=[1])
-        render.film(env, outcome, tmp_path / "with.png", at=[1], plan=plan)
-    except camera.NoRenderer as problem:
-        pytest.skip(str(problem))
+    render.film(env, outcome, tmp_path / "without.png", at=[1])
+    render.film(env, outcome, tmp_path / "with.png", at=[1], plan=plan)
     without, drawn = (
         imageio.v3.imread(tmp_path / name).astype(int) for name in ("without.png", "with.png")
     )
