@@ -209,7 +209,7 @@ def _demonstration(
     return positions, jnp.asarray(goal, positions.dtype)
 
 
-def _check_finite(name: str, values: ArrayLike, fix: str = "give a finite number.") -> None:
+def _check_finite(name: str, values: Any, fix: str = "give a finite number.") -> None:
     """Of numbers that are known already, which those inside a compiled function are not."""
     if isinstance(values, Tracer):
         return

@@ -548,11 +548,12 @@ def test_unused_samples_cost_nothing():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("variant", ["scan", "matrix", "alpha"])
+@pytest.mark.parametrize("variant", ["scan", "matrix", "alpha", "tau"])
 def test_dtype_follows_the_inputs(x64, variant, dtype):
     dmp = DMP(n_steps=12)
     arguments = draw(dmp, (2,), 2, dtype=dtype)
-    options = {"alpha": jnp.full(2, 9, dtype)} if variant == "alpha" else {"method": variant}
+    leaf = {variant: jnp.full(2, 9, dtype)}
+    options = {"method": variant} if variant in METHODS else leaf
 
     def function(*arguments):
         trajectory = rollout(dmp, *arguments, **options)
