@@ -18,7 +18,7 @@ from configs import TrainConfig
 from train import pictures
 from train.agent import RobotEnv, hyperparameters, make_env
 from train.errors import UserError
-from train.ppo import make_learner
+from train.ppo import TrainState, make_learner
 
 SHARE = 0.8
 """Of the free memory, to be used at most."""
@@ -33,10 +33,15 @@ def needed(env: RobotEnv, config: TrainConfig) -> tuple[int, int]:
 
     The second is an estimate: the state once more, for the physics, and four times the batch.
     """
-    learner = make_learner(env, config)
-    state = jax.eval_shape(learner.init, jax.random.key(0), hyperparameters(config))
-    batch = jax.eval_shape(learner.collect, state)[1]
+    state = shapes(env, config)
+    batch = jax.eval_shape(make_learner(env, config).collect, state)[1]
     return size(state), size(state) + 4 * size(batch)
+
+
+def shapes(env: RobotEnv, config: TrainConfig) -> TrainState:
+    """A run's state without its numbers."""
+    init = make_learner(env, config).init
+    return jax.eval_shape(init, jax.random.key(0), hyperparameters(config))
 
 
 def needed_to_step(env: RobotEnv) -> int:
@@ -76,10 +81,13 @@ def check_run(config: TrainConfig, *, mesh: Mesh | None = None, resumed: bool = 
         return
     env = make_env(config)
 
+    state, work = needed(env, config)
+    batch = (work - state) / config.num_envs
+
     def bytes_of(num_envs: int) -> int:
-        state, work = needed(env, dataclasses.replace(config, num_envs=num_envs))
+        state = size(shapes(env, dataclasses.replace(config, num_envs=num_envs)))
         play = needed_to_play(env, num_envs=num_envs, episodes=config.eval_episodes)
-        return int(part * (state + max(work, play)))
+        return int(part * (state + max(state + num_envs * batch, play)))
 
     unit = config.ppo.minibatches * len(devices)
     check(
