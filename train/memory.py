@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from brax.envs.base import State
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
@@ -44,27 +45,20 @@ def shapes(env: RobotEnv, config: TrainConfig) -> TrainState:
     return jax.eval_shape(init, jax.random.key(0), hyperparameters(config))
 
 
-def needed_to_step(env: RobotEnv) -> int:
-    """Bytes that an environment takes, by estimate: its state, and the next one beside it."""
-    return 2 * size(jax.eval_shape(env.reset, jax.random.key(0)))
-
-
-def needed_to_record(env: RobotEnv) -> int:
-    """Bytes that are kept of an episode, by estimate: what is seen and done, and poses to draw."""
-    state = jax.eval_shape(env.reset, jax.random.key(0))
-    physics: Any = state.pipeline_state
-    poses = (physics.qpos, physics.mocap_pos, physics.mocap_quat) if physics else ()
-    robot = jax.eval_shape(env.robot_state, state)
-    return env.episode_length * size((state.obs, poses, robot))
-
-
 def needed_to_play(env: RobotEnv, *, num_envs: int, episodes: int) -> int:
     """Bytes that whole episodes take, `num_envs` at a time: an estimate.
 
-    Records are there once for those played and, while they are joined, twice for all.
+    The physics, and the poses of all steps twice, while they are put into order.
     """
+    state = jax.eval_shape(env.reset, jax.random.key(0))
     rounds = -(-episodes // num_envs)
-    return num_envs * (needed_to_step(env) + (1 + 2 * rounds) * needed_to_record(env))
+    return num_envs * (size(state) + 2 * rounds * env.episode_length * size(poses(state)))
+
+
+def poses(state: State) -> PyTree:
+    """What of a state is kept to draw it; nothing where there is no physics."""
+    data: Any = state.pipeline_state
+    return (data.qpos, data.mocap_pos, data.mocap_quat) if data else ()
 
 
 def check_run(config: TrainConfig, *, mesh: Mesh | None = None, resumed: bool = False) -> None:
@@ -126,8 +120,9 @@ def check_play(
 
 
 def check_steps(env: RobotEnv, *, num_envs: int) -> None:
-    """Raises `UserError` where memory does not suffice for so many environments."""
-    each = needed_to_step(env)
+    """Raises `UserError` where memory does not suffice for a step of so many environments, whose
+    states there are twice then."""
+    each = 2 * size(jax.eval_shape(env.reset, jax.random.key(0)))
     room = free(jax.devices()[:1])
     check(lambda count: count * each, num_envs, option="--num-envs", room=room)
 
@@ -146,10 +141,12 @@ def check_recording(env: RobotEnv, *, num_envs: int, episodes: int, images: bool
       num_envs: played at a time.
       images: whether pictures are taken, too.
     """
-    seen = 3 * pictures.SIZE**2 * env.episode_length if images else 0
+    state = jax.eval_shape(env.reset, jax.random.key(0))
+    told = size((state.obs, jax.eval_shape(env.robot_state, state))) + 4 * env.action_size
+    each = env.episode_length * (2 * told + 3 * pictures.SIZE**2 * images)
 
     def bytes_of(count: int) -> int:
-        return seen * count + needed_to_play(env, num_envs=num_envs, episodes=count)
+        return count * each + needed_to_play(env, num_envs=num_envs, episodes=count)
 
     check(bytes_of, episodes, option="--episodes", room=free([]), unit=num_envs)
 

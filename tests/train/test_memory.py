@@ -96,6 +96,7 @@ def test_what_fits_is_the_most_that_does():
 def test_everything_that_plays_asks(monkeypatch):
     env = probes.RewardFromBoth()
     monkeypatch.setattr(memory, "free", lambda devices: 10**5)
+    monkeypatch.setattr(memory, "poses", lambda state: state.obs)
     for refused, option in (
         (lambda: memory.check_play(env, num_envs=8, episodes=10**6), "--episodes"),
         (lambda: memory.check_play(env, num_envs=10**6, episodes=8), "--num-envs"),

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import subprocess
 
 import imageio
@@ -212,3 +213,25 @@ def test_a_plan_is_seen_in_the_film(still, tmp_path):
     changed = np.abs(drawn - without).max(axis=-1) > 60
     assert changed[magenta].all()
     assert changed.mean() < 0.02
+
+
+@pytest.mark.parametrize("program", ["/nowhere", "/bin/false", "/bin/true", None])
+def test_without_ffmpeg_there_is_no_video_and_nothing_of_it_stays(tmp_path, monkeypatch, program):
+    def missing():
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    if program:
+        monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", program)
+    else:
+        monkeypatch.setattr(imageio_ffmpeg._io, "get_ffmpeg_exe", missing)
+    imageio_ffmpeg._io.get_first_available_h264_encoder.cache_clear()
+    pictures = (np.zeros((48, 64, 3), np.uint8) for _ in range(30))
+    with pytest.raises(camera.NoRenderer, match="ffmpeg does not work .*set IMAGEIO_FFMPEG_EXE"):
+        render.write_video(tmp_path / "film.mp4", pictures, fps=30)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_no_lack_of_ffmpeg(tmp_path):
+    with pytest.raises(OSError, match="No space left") as told, render.ffmpeg(tmp_path / "film"):
+        raise OSError("[Errno 32] Broken pipe ... film: No space left on device ...")
+    assert told.value.errno == errno.ENOSPC
