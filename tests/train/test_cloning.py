@@ -185,7 +185,10 @@ def test_a_clone_of_push_end_to_end(tmp_path, monkeypatch, policy):
     loss = metrics.read(folder)["loss"]
     assert metrics.read(folder)["steps"] == [100, 200] and loss[1] < loss[0]
     found = json.loads((folder / "evaluation.json").read_text())
-    assert 0 <= found["success"] <= 1 and found["episodes"] == 1
+    assert (found["episodes"], found["broken"]) == (1, 0)
+    assert 0 < found["distance"] < 0.5, "metres on the table"
+    error = metrics.read(folder, metrics.EVALUATIONS)["error"]
+    assert error[-1] < error[0]
     assert main(["evaluate", str(folder)]) == 0
     assert json.loads((folder / "evaluation.json").read_text()) == found
     assert main(["export", str(folder)]) == 0

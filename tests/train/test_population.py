@@ -94,13 +94,13 @@ def test_a_member_of_push_is_a_run_of_its_own():
 
 
 def test_an_evaluation_is_a_runs():
-    programs = programs_of(6)
+    programs = programs_of(4)
     population, _ = advanced(programs, 3)
     (key,) = batch_keys(jax.random.key(5), episodes=8, num_envs=8)
-    outcome = programs.evaluate(population, jnp.broadcast_to(key, (1, 6)), True)
+    outcome = programs.evaluate(population, jnp.broadcast_to(key, (2, 4)), True)
     play = make_player(ENV, CONFIGS[2])
     expected = play(member(population, 2), jax.random.key(5), episodes=8, stochastic=True)
-    assert outcome.returns.shape == (1, 6, CONFIG.num_envs)
+    assert outcome.returns.shape == (2, 4, CONFIG.num_envs)
     np.testing.assert_allclose(outcome.returns[0, 2], expected.returns, rtol=1e-5)
 
 

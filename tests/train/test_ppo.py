@@ -1,6 +1,7 @@
 """The learner's parts against recorded numbers, and the properties an update must have."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -143,21 +144,28 @@ def started(env, config):
     return learner, jax.jit(learner.init)(jax.random.key(0), hyperparameters(config))
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_the_first_ratio_is_one(policy):
+@functools.cache
+def of_both(policy):
+    """A learner of `RewardFromBoth`, compiled once for all tests, and its first state."""
     learner, state = started(RewardFromBoth(), tiny(policy))
-    update = jax.jit(learner.update)
+    update, collect = jax.jit(learner.update), jax.jit(learner.collect)
+    return learner._replace(update=update, collect=collect), state
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_first_ratio_is_one_and_updates_compile_once(policy):
+    learner, state = of_both(policy)
     for _ in range(3):
-        state, metrics = update(state)
+        state, metrics = learner.update(state)
         assert metrics["first_ratio_error"] < 1e-5
     assert metrics["kl"] > 0
+    assert learner.update._cache_size() == 1
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_step_has_its_own_noise_and_value_head(policy):
-    env, config = RewardFromBoth(), tiny(policy)
-    learner, state = started(env, config)
-    _, batch = jax.jit(learner.collect)(state)
+    learner, state = of_both(policy)
+    _, batch = learner.collect(state)
     chunk = 1 if policy == "ppo" else 5
     assert batch.action.shape == (8 * 5 // chunk, chunk, 1)
     assert np.unique(batch.action).size == batch.action.size
@@ -167,18 +175,17 @@ def test_every_step_has_its_own_noise_and_value_head(policy):
 
 
 def test_the_first_update_only_gathers_statistics():
-    learner, before = started(RewardFromBoth(), tiny("ndp"))
-    after, _ = jax.jit(learner.update)(before)
+    learner, before = of_both("ndp")
+    after, _ = learner.update(before)
     assert optax.tree.norm(optax.tree.sub(after.params, before.params)) == 0
     assert after.observation.count > 1
-    later, _ = jax.jit(learner.update)(after)
+    later, _ = learner.update(after)
     assert optax.tree.norm(optax.tree.sub(later.params, after.params)) > 0
 
 
 def test_the_policy_is_queried_on_the_reset_observation():
-    env = RewardFromBoth()
-    learner, state = started(env, tiny("ndp"))
-    _, batch = jax.jit(learner.collect)(state)
+    learner, state = of_both("ndp")
+    _, batch = learner.collect(state)
     np.testing.assert_array_equal(batch.inputs.observation, state.episodes.state.obs)
 
 
@@ -275,25 +282,15 @@ def test_a_non_finite_gradient_skips_its_minibatch_and_no_other(monkeypatch):
 
 
 def test_same_seed_same_numbers_and_other_seed_other_resets():
-    config = tiny("ndp")
-    learner, first = started(RewardFromBoth(), config)
-    update = jax.jit(learner.update)
-    runs = []
+    learner, _ = of_both("ndp")
+    init, runs = jax.jit(learner.init), []
     for seed in (0, 0, 1):
-        state = learner.init(jax.random.key(seed), hyperparameters(config))
+        state = init(jax.random.key(seed), hyperparameters(tiny("ndp")))
         for _ in range(3):
-            state, metrics = update(state)
+            state, metrics = learner.update(state)
         runs.append(jax.device_get(metrics))
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
-
-
-def test_update_compiles_once():
-    learner, state = started(RewardFromBoth(), tiny("ndp"))
-    update = jax.jit(learner.update)
-    for _ in range(3):
-        state, _ = update(state)
-    assert update._cache_size() == 1
 
 
 def test_inputs_reach_the_loss_unchanged():
