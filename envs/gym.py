@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax._src import xla_bridge
 from jaxtyping import Array, Key, PRNGKeyArray
+from numpy.typing import ArrayLike
 
 import envs
 from envs.camera import Camera
@@ -120,7 +121,7 @@ class _Simulation:
             raise ResetNeeded(f"Call reset() before {before}().")
         return self._state
 
-    def _act(self, actions: Any, shape: tuple[int, ...]) -> State:
+    def _act(self, actions: ArrayLike, shape: tuple[int, ...]) -> State:
         state = self._now("step")
         if np.shape(actions) != shape:
             raise ValueError(f"The action has the shape {np.shape(actions)}; it must be {shape}.")
@@ -168,7 +169,7 @@ class GymEnv(_Simulation, gymnasium.Env):
         self._state, self._elapsed = state, 0
         return _observation(state), self._info(state)
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: ArrayLike) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         state = self._act(action, cast(tuple[int, ...], self.action_space.shape))
         self._state, self._elapsed = state, self._elapsed + 1
         truncated = self._elapsed >= self._programs.env.episode_length
@@ -262,7 +263,7 @@ class GymVectorEnv(_Simulation, gymnasium.vector.VectorEnv):
         return _observation(self._now("reset")), self._info(chosen)
 
     def step(
-        self, actions: np.ndarray
+        self, actions: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         after = self._act(actions, cast(tuple[int, ...], self.action_space.shape))
         ended = self._over
