@@ -20,9 +20,10 @@ class Primitive:
         "gaussian", "multiquadric", "inverse_quadric", "inverse_multiquadric", "linear"
     ] = "gaussian"
     """Basis function kernel."""
-    forcing: Literal["scaled", "unscaled"] = "scaled"
+    forcing: Literal["scaled", "unscaled", "hoffmann"] = "scaled"
     """What weights are multiplied by: the goal's offset from the robot's position, as in the paper,
-    or goal_scale, so that a movement can be shaped whose goal is near."""
+    or goal_scale, so that a movement can be shaped whose goal is near; hoffmann also lets the
+    spring's goal set out from where the robot is."""
     substeps: int = 8
     """Euler integration steps per environment step (l)."""
     method: Literal["matrix", "scan"] = "matrix"

@@ -42,9 +42,9 @@ class Pen:
         "gaussian", "multiquadric", "inverse_quadric", "inverse_multiquadric", "linear"
     ] = "gaussian"
     """Basis function kernel."""
-    forcing: Literal["unscaled", "scaled"] = "unscaled"
-    """Whether weights are multiplied by the goal's distance from the start; unscaled ones can draw
-    a stroke that ends where it began."""
+    forcing: Literal["unscaled", "scaled", "hoffmann"] = "unscaled"
+    """Whether weights are multiplied by the goal's distance from the start; others can draw a
+    stroke that ends where it began, and with hoffmann the spring's goal sets out from the start."""
     method: Literal["matrix", "scan"] = "matrix"
     """How the primitive is integrated: precomputed linear map, or step by step."""
 

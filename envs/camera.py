@@ -5,6 +5,7 @@ import copy
 import functools
 import importlib
 import itertools
+import os
 import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ _EFFECTS = mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION
 
 
 class NoRenderer(Exception):
-    """OpenGL cannot be had on this machine; says what to install."""
+    """Pictures or films cannot be made on this machine; says what to install."""
 
 
 class Curve(NamedTuple):
@@ -75,10 +76,11 @@ class Camera:
         try:
             self._renderer = _renderer(model, height, width)
         except Exception as error:  # the OpenGL loaders raise what they like
+            chosen = os.environ.get("MUJOCO_GL")
             raise NoRenderer(
-                f"OpenGL is not available ({type(error).__name__}); install libegl1 (or "
-                "libosmesa6) and, if there is no display, set MUJOCO_GL=egl (or osmesa) before "
-                "Python starts."
+                f"OpenGL is not available{f' with MUJOCO_GL={chosen}' if chosen else ''} "
+                f"({type(error).__name__}); install libegl1 (or libosmesa6) and, if there is no "
+                "display, set MUJOCO_GL=egl (or osmesa) before Python starts."
             ) from error
         if plain:
             for effect in _EFFECTS:

@@ -1,6 +1,6 @@
 """Neural dynamic policies in JAX: a policy whose output layer is a differentiable movement."""
 
-from ndp_jax.dmp import DMP, Trajectory, fit, fit_shared, resample, rollout
+from ndp_jax.dmp import DMP, DMPState, Trajectory, begin, rollout, step
 from ndp_jax.export import (
     LoadedPolicy,
     LoadedWriter,
@@ -9,12 +9,15 @@ from ndp_jax.export import (
     save_policy,
     save_writer,
 )
+from ndp_jax.fitting import fit, fit_shared, resample
 
 __all__ = [
     "DMP",
+    "DMPState",
     "LoadedPolicy",
     "LoadedWriter",
     "Trajectory",
+    "begin",
     "fit",
     "fit_shared",
     "load_policy",
@@ -23,4 +26,13 @@ __all__ = [
     "rollout",
     "save_policy",
     "save_writer",
+    "step",
 ]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("ndp-jax")
+    raise AttributeError(f"module 'ndp_jax' has no attribute {name!r}")

@@ -7,17 +7,20 @@ fades with a phase x. Per degree of freedom:
     tau x' = -alpha_x x                           x(0) = 1
     f(x) = x (g - y0) sum_i psi_i(x) w_i / sum_i psi_i(x)
 
-The unscaled forcing term leaves out the factor g - y0.
+The unscaled forcing term leaves out the factor g - y0, and Hoffmann's subtracts from that
+alpha beta (g - y0) x, so that the spring pulls to where the goal has come from y0: y0 + (1 - x)
+(g - y0).
 
 Sources: Ijspeert et al., "Dynamical movement primitives", Neural Computation 25, 2013, equations
 2.1 to 2.6; Bahl et al., "Neural Dynamic Policies for End-to-End Sensorimotor Learning", NeurIPS
-2020, section 2 and its appendix on kernels. Unscaled: Hoffmann et al., "Biologically-inspired
-dynamical systems for movement generation", ICRA 2009.
+2020, section 2 and its appendix on kernels. Unscaled, and with the start term: Hoffmann et al.,
+"Biologically-inspired dynamical systems for movement generation", ICRA 2009.
 """
 
 import functools
 import math
 import numbers
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,29 +30,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float
+
+Floats = Float[ArrayLike, "..."] | list[Any] | tuple[Any, ...]
+"""An array, a number, or numbers in nested lists."""
 
 ALPHA_RANGE = (0.5, 30.0)
 """What a learned alpha is clamped to."""
 
 
-def _softmin(distance: np.ndarray) -> np.ndarray:
+def _softmin(distance: Any) -> Any:
     """exp(-distance) up to a factor that normalisation removes, without underflow."""
-    return np.exp(distance.min(axis=-1, keepdims=True) - distance)
+    difference = distance.min(axis=-1, keepdims=True) - distance
+    return difference.__array_namespace__().exp(difference)
 
 
-KERNELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+KERNELS: dict[str, Callable[[Any], Any]] = {
     "gaussian": _softmin,
-    "multiquadric": lambda distance: np.sqrt(1 + distance),
+    "multiquadric": lambda distance: (1 + distance) ** 0.5,
     "inverse_quadric": lambda distance: 1 / (1 + distance),
-    "inverse_multiquadric": lambda distance: 1 / np.sqrt(1 + distance),
+    "inverse_multiquadric": lambda distance: 1 / (1 + distance) ** 0.5,
     "linear": lambda distance: distance,
 }
-"""psi as a function of h (x - c)**2; what matters is only the ratio of one basis to another."""
+"""psi as a function of h (x - c)**2, for NumPy and JAX; what matters is only the ratio of one basis
+to another."""
 
-GAP = "leave that sample out and give ndp_jax.resample the times of the others."
-
-FORCINGS = ("scaled", "unscaled")
+FORCINGS = ("scaled", "unscaled", "hoffmann")
 
 METHODS = ("scan", "matrix")
 
@@ -67,10 +73,12 @@ class DMP:
       alpha_x: decay of the phase, which ends near exp(-alpha_x).
       kernel: shape of the basis functions, one of `KERNELS`.
       forcing: "scaled", by g - y0, stretches a movement's shape with its goal and knows no shape
-        that ends where it began; "unscaled" keeps the shape's size and shifts its end.
+        that ends where it began; "unscaled" keeps the shape's size and shifts its end, at the cost
+        of a start that pulls to the new goal at once; "hoffmann" is unscaled and moves the goal
+        there gradually, of which exp(-alpha_x) is left to do in the end.
 
     Raises:
-      ValueError: a value is outside its range.
+      ValueError: a value is outside its range, or known only when a compiled function runs.
     """
 
     n_basis: int = 6
@@ -83,12 +91,12 @@ class DMP:
 
     def __post_init__(self):
         for name in ("n_basis", "n_steps"):
-            value = getattr(self, name)
+            value = _number(name, getattr(self, name))
             if not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
             object.__setattr__(self, name, int(value))
         for name in ("tau", "alpha", "alpha_x"):
-            value = getattr(self, name)
+            value = _number(name, getattr(self, name))
             if not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
                 raise ValueError(f"{name} is {value!r}; give a finite number above 0.")
             object.__setattr__(self, name, float(value))
@@ -101,6 +109,18 @@ class DMP:
             raise ValueError(f"kernel is {self.kernel!r}; give one of {', '.join(KERNELS)}.")
         if self.forcing not in FORCINGS:
             raise ValueError(f"forcing is {self.forcing!r}; give one of {', '.join(FORCINGS)}.")
+
+
+def _number(name: str, value: Any) -> Any:
+    """A scalar array as Python's number, anything else as it is."""
+    if isinstance(value, Tracer):
+        other = f"; give rollout(..., {name}=...) instead" if name in ("tau", "alpha") else ""
+        raise ValueError(
+            f"{name} is known only when the compiled function runs, but a DMP is part of its "
+            f"program{other or '; give a number that Python knows'}."
+        )
+    scalar = isinstance(value, jax.Array | np.ndarray) and value.ndim == 0
+    return value.item() if scalar else value
 
 
 class Trajectory(NamedTuple):
@@ -121,15 +141,31 @@ class Trajectory(NamedTuple):
     acceleration: Float[Array, "..."]
 
 
-@functools.partial(jax.jit, static_argnames=("dmp", "method"))
+class DMPState(NamedTuple):
+    """Where a movement is: what `begin` makes, and `step` takes and gives.
+
+    Attributes:
+      position: y, (..., D).
+      velocity: y' with which it goes on, in units of y per unit of time, (..., D).
+      phase: x, 1 at the start, (...,).
+      y0: where the movement began, (..., D).
+    """
+
+    position: Float[Array, "..."]
+    velocity: Float[Array, "..."]
+    phase: Float[Array, "..."]
+    y0: Float[Array, "..."]
+
+
 def rollout(
     dmp: DMP,
-    goal: Float[ArrayLike, "..."],
-    weights: Float[ArrayLike, "..."] | None,
-    y0: Float[ArrayLike, "..."],
-    dy0: Float[ArrayLike, "..."],
+    goal: Floats,
+    weights: Floats | None,
+    y0: Floats,
+    dy0: Floats,
     *,
-    alpha: Float[ArrayLike, "..."] | None = None,
+    alpha: Floats | None = None,
+    tau: Floats | None = None,
     method: str = "scan",
 ) -> Trajectory:
     """Integrates a primitive, differentiably, for any number of degrees of freedom D at once.
@@ -139,12 +175,14 @@ def rollout(
     Args:
       dmp: the primitive.
       goal: where the spring pulls to, in units of y, (..., D).
-      weights: of the basis functions, (..., D, N), dimensionless, or in units of y if the forcing
-        is unscaled; None for no forcing term.
+      weights: of the basis functions, (..., D, N), dimensionless if the forcing is scaled, else
+        in units of y; None for none.
       y0: initial position, (..., D).
       dy0: initial velocity, in units of y per unit of time, (..., D).
       alpha: stiffness in place of `dmp.alpha`, one per batch element, (...,), or for method
         "matrix" one for all, (); clamped to `ALPHA_RANGE`.
+      tau: duration in place of `dmp.tau`, above 0, one per batch element, (...,). From the same
+        tau * dy0 the path is the same. To learn one, learn its logarithm.
       method: "scan" integrates step by step; "matrix" gives the same numbers, up to rounding, as
         one product with a matrix, which is faster.
 
@@ -152,25 +190,140 @@ def rollout(
       Position, velocity and acceleration, each (..., n_steps + 1, D), of the inputs' dtype.
 
     Raises:
-      ValueError: shapes do not fit together or to the primitive, or the method cannot do it.
+      ValueError: shapes do not fit together or to the primitive, the method cannot do it, or a
+        duration is not above 0. Durations inside a compiled function are not looked at.
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; give one of {', '.join(METHODS)}.")
-    if method == "matrix" and jnp.ndim(alpha if alpha is not None else 0.0):
+    goal, weights, y0, dy0, alpha, tau = as_arrays(
+        goal=goal, weights=weights, y0=y0, dy0=dy0, alpha=alpha, tau=tau
+    )
+    if method == "matrix" and alpha is not None and np.shape(alpha):
         raise ValueError(
             'method "matrix" has one alpha for all; use method="scan" for one per batch element.'
         )
-    shape = _rollout_shape(dmp, goal, weights, y0, dy0, alpha)
-    given = [value for value in (goal, weights, y0, dy0, alpha) if value is not None]
+    shape = _rollout_shape(dmp, goal, weights, y0, dy0, alpha, tau)
+    _check_duration(tau)
+    return _rollout(dmp, shape, goal, weights, y0, dy0, alpha, tau, method)
+
+
+def begin(y0: Floats, dy0: Floats) -> DMPState:
+    """The state of a movement that sets out, for `step`.
+
+    Args:
+      y0: initial position, (..., D).
+      dy0: initial velocity, in units of y per unit of time, (..., D).
+
+    Returns:
+      A state whose batch axes are those of y0 and dy0, broadcast, of their dtype.
+
+    Raises:
+      ValueError: shapes do not fit together.
+    """
+    y0, dy0 = as_arrays(y0=y0, dy0=dy0)
+    shape = _broadcast_shape({"y0": y0, "dy0": dy0}, {}, {})
+    dtype = jnp.result_type(float, y0, dy0)
+    y0, dy0 = (jnp.broadcast_to(jnp.asarray(v, dtype), shape) for v in (y0, dy0))
+    return DMPState(position=y0, velocity=dy0, phase=jnp.ones(shape[:-1], dtype), y0=y0)
+
+
+def step(
+    dmp: DMP,
+    state: DMPState,
+    goal: Floats,
+    weights: Floats | None,
+    *,
+    alpha: Floats | None = None,
+    tau: Floats | None = None,
+) -> DMPState:
+    """One Euler step, tau / n_steps long, to a goal that may be another one at every step.
+
+    `dmp.n_steps` of them from `begin` are a `rollout`; more go on to the goal. Replace the state's
+    position and velocity by measured ones to go on from there, and its phase by the earlier one to
+    let the forcing term wait.
+
+    Args:
+      dmp: the primitive.
+      state: from `begin` or the step before.
+      goal: as in `rollout`, (..., D).
+      weights: as in `rollout`, (..., D, N).
+      alpha: as in `rollout`, (...,).
+      tau: as in `rollout`, (...,).
+
+    Returns:
+      The next state, of the same shapes and dtype. Its position is the next sample of the
+      `Trajectory`, its velocity the one that leads to the sample after that.
+
+    Raises:
+      ValueError: shapes do not fit to the primitive or to the state, or a duration is not above 0.
+        Durations inside a compiled function are not looked at.
+    """
+    position, velocity, phase, y0, goal, weights, alpha, tau = as_arrays(
+        **state._asdict(), goal=goal, weights=weights, alpha=alpha, tau=tau
+    )
+    shape = np.shape(y0)
+    wanted = _rollout_shape(dmp, goal, weights, position, velocity, alpha, tau)
+    if wanted != shape:
+        raise ValueError(
+            f"the state began with y0 of shape {shape}, and the step makes {wanted} of it; begin "
+            f"with y0 of shape {wanted}, or step with fewer."
+        )
+    _check_duration(tau)
+    return _step(dmp, DMPState(position, velocity, phase, y0), goal, weights, alpha, tau)
+
+
+def as_arrays(**given: Any) -> tuple[Any, ...]:
+    """Nested lists as arrays, of the dtype of what is an array already; that, and None, as it is.
+
+    Raises:
+      ValueError: something cannot be an array of numbers.
+    """
+    known = {name: value for name, value in given.items() if _is_numeric(value)}
+    dtype = jnp.result_type(float, *known.values())
+
+    def convert(name: str, value: Any) -> Any:
+        if value is None or name in known:
+            return value
+        try:
+            return jnp.asarray(value, dtype)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{name} is {reprlib.repr(value)}; give numbers, as an array or in lists of equal "
+                "lengths."
+            ) from None
+
+    return tuple(convert(name, value) for name, value in given.items())
+
+
+def _is_numeric(value: Any) -> bool:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind not in "OSU"
+    return isinstance(value, jax.Array | int | float)
+
+
+def _check_duration(tau: Any) -> None:
+    if tau is None or isinstance(tau, Tracer):
+        return
+    wrong = [value for value in np.ravel(tau).tolist() if not 0 < value < math.inf]
+    if wrong:
+        raise ValueError(f"tau is {wrong[0]}; give finite numbers above 0.")
+
+
+@functools.partial(jax.jit, static_argnames=("dmp", "shape", "method"))
+def _rollout(dmp: DMP, shape, goal, weights, y0, dy0, alpha, tau, method) -> Trajectory:
+    given = [value for value in (goal, weights, y0, dy0, alpha, tau) if value is not None]
     dtype = jnp.result_type(float, *given)
-    goal, y0, dy0 = (jnp.broadcast_to(jnp.asarray(v, dtype), shape) for v in (goal, y0, dy0))
-    if weights is not None:
-        weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (*shape, dmp.n_basis))
-    if alpha is not None:
-        low, high = (jnp.asarray(bound, dtype) for bound in ALPHA_RANGE)
-        alpha = lax.clamp(low, jnp.asarray(alpha, dtype), high)
+    if tau is not None:
+        tau = jnp.broadcast_to(jnp.asarray(tau, dtype), shape[:-1])[..., None]
+        dy0 = jnp.broadcast_to(jnp.asarray(dy0, dtype), shape)
+        stretched = _rollout(
+            dmp, shape, goal, weights, y0, dy0 * (tau / dmp.tau), alpha, None, method
+        )
+        return _retimed(dmp, stretched, dy0, tau[..., None])
+    goal, weights, y0, dy0 = _aligned(dmp, shape, dtype, goal, weights, y0, dy0)
+    alpha = None if alpha is None else _clamped(alpha, dtype)
     if method == "matrix":
-        response = _response(dmp) if alpha is None else _response_for(dmp, alpha)
+        response = responses(dmp) if alpha is None else _response_for(dmp, alpha)
         return _matrix_rollout(dmp, response, goal, weights, y0, dy0)
     if alpha is None:
         return _scan_rollout(dmp, goal, weights, y0, dy0, dmp.alpha)
@@ -178,168 +331,61 @@ def rollout(
     return _scan_rollout(dmp, goal, weights, y0, dy0, alpha)
 
 
-def resample(
-    positions: Float[ArrayLike, "..."],
-    n_steps: int,
-    *,
-    times: Float[ArrayLike, "..."] | Int[ArrayLike, "..."] | None = None,
-) -> Float[Array, "..."]:
-    """A demonstration of any length as n_steps + 1 evenly timed samples, linear in between.
+def _retimed(dmp: DMP, trajectory: Trajectory, dy0: Array, tau: Array) -> Trajectory:
+    """A trajectory that lasts dmp.tau, in another time, (..., 1, 1), from a dy0 of that."""
+    position, velocity, acceleration = trajectory
+    pace = dmp.tau / tau
+    velocity = jnp.concatenate([dy0[..., None, :], velocity[..., 1:, :] * pace], axis=-2)
+    first, rest = acceleration[..., :1, :], acceleration[..., 1:, :]  # the first is tau * dy0
+    return Trajectory(position, velocity, jnp.concatenate([first, rest * pace], axis=-2))
 
-    First and last sample stay; differentiable in positions and times.
 
-    Args:
-      positions: the demonstration, S >= 2 samples, (..., S, D).
-      n_steps: of the primitive that is to be fitted.
-      times: of the samples, increasing, in any unit and from any start, (S,) or (..., S); None for
-        evenly timed ones.
+@functools.partial(jax.jit, static_argnames="dmp")
+def _step(dmp: DMP, state: DMPState, goal, weights, alpha, tau) -> DMPState:
+    shape, dtype = state.y0.shape, jnp.result_type(float, state.y0)
+    goal, weights, position, velocity = _aligned(
+        dmp, shape, dtype, goal, weights, state.position, state.velocity
+    )
 
-    Returns:
-      (..., n_steps + 1, D), of the dtype of positions.
+    def of_batch(value: Any) -> Array:
+        return jnp.broadcast_to(jnp.broadcast_to(value, shape[:-1])[..., None], shape)
 
-    Raises:
-      ValueError: shapes do not fit together, a number is not finite, times do not increase, or
-        n_steps is no whole number above 0. Numbers inside a compiled function are not looked at.
-    """
-    if not isinstance(n_steps, numbers.Integral) or n_steps < 1:
-        raise ValueError(f"n_steps is {n_steps!r}; give a whole number of at least 1.")
-    shape = jnp.shape(positions)
-    if len(shape) < 2 or shape[-2] < 2:
-        raise ValueError(f"positions has shape {shape}; give (..., S, D) with S of at least 2.")
-    _check_finite("positions", positions, GAP)
-    positions = jnp.asarray(positions, jnp.result_type(float, positions))
-    if times is None:
-        times = np.arange(shape[-2])
-    elif jnp.shape(times) not in (shape[-2:-1], shape[:-1]):
-        raise ValueError(
-            f"times has shape {jnp.shape(times)}; give {shape[-2:-1]}, one for each sample"
-            + (f", or {shape[:-1]}." if shape[:-2] else ".")
+    alpha = dmp.alpha if alpha is None else of_batch(_clamped(alpha, dtype))
+    tau = dmp.tau if tau is None else of_batch(jnp.asarray(tau, dtype))
+    phase = jnp.asarray(state.phase, dtype) * (1 - dmp.alpha_x / dmp.n_steps)
+    offset = goal - state.y0
+    if weights is None:
+        forcing = jnp.zeros(shape, dtype)
+    else:
+        basis = jnp.vectorize(functools.partial(_basis, dmp), signature="(one)->(n)")(
+            phase[..., None]
         )
-    _check_finite("times", times)
-    if not isinstance(times, jax.Array):
-        times = np.asarray(times)
-    if not isinstance(times, Tracer):
-        _check_increasing(np.asarray(times))
-    elapsed = jnp.asarray(times - times[..., :1], positions.dtype)
-    return _interpolate(positions, jnp.broadcast_to(elapsed, shape[:-1]), int(n_steps))
+        forcing = jnp.einsum("...dn,...n->...d", weights, basis, precision=lax.Precision.HIGHEST)
+        forcing = forcing * amplitude(dmp, offset)
+    if dmp.forcing == "hoffmann":
+        forcing = forcing - alpha**2 / 4 * of_batch(phase) * offset
+    (position, z), _ = _euler_step(dmp, alpha, goal, forcing, (position, velocity * tau))
+    return DMPState(position, z / tau, phase, state.y0)
 
 
-def fit(
-    dmp: DMP,
-    positions: Float[ArrayLike, "..."],
-    *,
-    goal: Float[ArrayLike, "..."] | None = None,
-    rcond: float | None = None,
-    regularization: float = 0.0,
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Goal and weights whose rollout is nearest to a demonstration, by least squares.
-
-    The rollout starts at the demonstration's first sample with the velocity that leads to its
-    second, and these are the y0 and dy0 to reproduce it with:
-
-        y0 = positions[..., 0, :]
-        dy0 = (positions[..., 1, :] - y0) * dmp.n_steps / dmp.tau
-
-    It is linear in the goal's offset g - y0 and in the weights times g - y0 (unscaled: in the
-    weights), which are solved for together: the goal is where the spring should pull to, not the
-    last sample. Basis functions overlap, so other goals and weights than those which drew a
-    trajectory may redraw it; give the goal of a movement that is to be moved to other goals.
-
-    With a scaled forcing an offset near 0, which no finite weights could bend, is moved out to the
-    square root of the dtype's epsilon times the demonstration's extent before the weights are
-    solved for.
-
-    Args:
-      dmp: the primitive.
-      positions: the demonstration, evenly timed, (..., n_steps + 1, D); see `resample`.
-      goal: where it leads, if that is known, in units of y, (..., D); None to solve for it.
-      rcond: singular values below this fraction of the largest are dropped; a larger one (1e-4,
-        say) keeps the weights of a noisy demonstration small. Default epsilon ** (2 / 3).
-      regularization: what is minimised is the mean squared error over the samples, plus this times
-        the mean square over the basis functions of the goal offset that would pull as hard as the
-        weight does, |w (g - y0)| / (alpha beta), or unscaled |w| / (alpha beta). The goal itself
-        costs nothing.
-
-    Returns:
-      goal in units of y, (..., D), and weights, (..., D, N), dimensionless, or in units of y if the
-      forcing is unscaled; of the input's dtype.
-
-    Raises:
-      ValueError: a shape is another, a number is not finite, or regularization is negative.
-        Numbers inside a compiled function are not looked at.
-    """
-    positions, goal = _demonstration(dmp, positions, goal, "(...,", axes=2)
-    return _fit(dmp, positions, goal, rcond=rcond, regularization=_ridge(regularization))
-
-
-def fit_shared(
-    dmp: DMP,
-    positions: Float[ArrayLike, "..."],
-    *,
-    goal: Float[ArrayLike, "..."] | None = None,
-    rcond: float | None = None,
-    regularization: float = 0.0,
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """A goal for each of K demonstrations and one set of weights for all, by least squares.
-
-    `fit` for demonstrations of one movement from different starts to different goals; the sum of
-    what it minimises for each is the least possible.
-
-    Args:
-      dmp: the primitive.
-      positions: the demonstrations, evenly timed, (..., K, n_steps + 1, D); see `resample`.
-      goal: where each leads, if that is known, in units of y, (..., K, D); None to solve for them.
-      rcond: as in `fit`.
-      regularization: as in `fit`.
-
-    Returns:
-      goals in units of y, (..., K, D), and weights, (..., D, N), dimensionless, or in units of y if
-      the forcing is unscaled; of the input's dtype.
-
-    Raises:
-      ValueError: a shape is another, a number is not finite, or regularization is negative.
-        Numbers inside a compiled function are not looked at.
-    """
-    positions, goal = _demonstration(dmp, positions, goal, "(..., K,", axes=3)
-    return _fit_shared(dmp, positions, goal, rcond=rcond, regularization=_ridge(regularization))
-
-
-def orthonormal(
-    dmp: DMP, *, start: bool = True, damping: float = 1e-3
-) -> Float[np.ndarray, "parameters parameters"]:
-    """Parameters of movements that are orthonormal to each other, for gradient descent.
-
-    Args:
-      dmp: the primitive. A scaled forcing term is taken for one of a unit offset g - y0.
-      start: whether y0 is a parameter, too; it is 0 otherwise.
-      damping: movements smaller than this share of the largest, for unit parameters, are not
-        enlarged to unit size any more.
-
-    Returns:
-      A matrix in float64 whose columns are parameters, ordered y0 (if `start`), g - y0 and N
-      weights. The movements from rest that columns stand for have a mean square of 1 over the
-      samples, or less where damped, and mean products of 0.
-    """
-    response = _response(dmp)[0][:, 1:]
-    # A forcing of alpha * beta displaces the spring as far as a goal offset of 1 does.
-    scale = np.r_[1, np.full(dmp.n_basis, dmp.alpha**2 / 4)]
-    movements = response * scale
-    if start:
-        movements, scale = np.c_[np.ones(len(movements)), movements], np.r_[1, scale]
-    _, values, right = np.linalg.svd(movements / math.sqrt(len(movements)), full_matrices=False)
-    return scale[:, None] * right.T / np.hypot(values, damping * values[0])
-
-
-def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha) -> tuple[int, ...]:
-    """(..., D), the broadcast shape of all arguments."""
-    shapes = {"goal": jnp.shape(goal), "y0": jnp.shape(y0), "dy0": jnp.shape(dy0)}
-    for name, shape in shapes.items():
-        if not shape:
-            raise ValueError(f"{name} is a scalar; give (..., D), with D = 1 for a single one.")
-    batches = {name: shape[:-1] for name, shape in shapes.items()}
-    dims = {name: shape[-1] for name, shape in shapes.items()}
+def _aligned(dmp: DMP, shape, dtype, goal, weights, y0, dy0) -> tuple:
+    """Of one dtype, with all their batch axes."""
+    goal, y0, dy0 = (jnp.broadcast_to(jnp.asarray(v, dtype), shape) for v in (goal, y0, dy0))
     if weights is not None:
-        shape = jnp.shape(weights)
+        weights = jnp.broadcast_to(jnp.asarray(weights, dtype), (*shape, dmp.n_basis))
+    return goal, weights, y0, dy0
+
+
+def _clamped(alpha, dtype) -> Array:
+    low, high = (jnp.asarray(bound, dtype) for bound in ALPHA_RANGE)
+    return lax.clamp(low, jnp.asarray(alpha, dtype), high)
+
+
+def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha, tau) -> tuple:
+    """(..., D), the broadcast shape of all arguments."""
+    batches, dims = {}, {}
+    if weights is not None:
+        shape = np.shape(weights)
         if len(shape) < 2:
             raise ValueError(f"weights has shape {shape}; give (..., D, {dmp.n_basis}).")
         if shape[-1] != dmp.n_basis:
@@ -348,11 +394,25 @@ def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha) -> tuple[int, ...]:
                 f"give weights (..., D, {dmp.n_basis}) or a DMP with n_basis={shape[-1]}."
             )
         batches["weights"], dims["weights"] = shape[:-2], shape[-2]
+    for name, value in {"alpha": alpha, "tau": tau}.items():
+        if value is not None:
+            batches[name] = np.shape(value)
+    return _broadcast_shape({"goal": goal, "y0": y0, "dy0": dy0}, batches, dims)
+
+
+def _broadcast_shape(
+    vectors: dict[str, Any], batches: dict[str, tuple], dims: dict[str, Any]
+) -> tuple:
+    """(..., D) of vectors (..., D), and of others whose batch shapes and D are known."""
+    shapes = {name: np.shape(value) for name, value in vectors.items()}
+    for name, shape in shapes.items():
+        if not shape:
+            raise ValueError(f"{name} is a scalar; give (..., D), with D = 1 for a single one.")
+    batches = {name: shape[:-1] for name, shape in shapes.items()} | batches
+    dims = {name: shape[-1] for name, shape in shapes.items()} | dims
     if len(set(dims.values())) > 1:
         found = ", ".join(f"{name} {size}" for name, size in dims.items())
         raise ValueError(f"degrees of freedom differ ({found}); give every argument the same D.")
-    if alpha is not None:
-        batches["alpha"] = jnp.shape(alpha)
     try:
         batch = jnp.broadcast_shapes(*batches.values())
     except ValueError as error:
@@ -360,15 +420,18 @@ def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha) -> tuple[int, ...]:
         raise ValueError(
             f"batch shapes do not broadcast ({found}); give every argument the same."
         ) from error
-    return (*batch, dims["goal"])
+    return (*batch, next(iter(dims.values())))
 
 
 def _scan_rollout(dmp: DMP, goal, weights, y0, dy0, alpha) -> Trajectory:
     if weights is None:
         forcing = jnp.zeros((dmp.n_steps, *goal.shape), goal.dtype)
     else:
-        forcing = _contract(weights, _features(dmp))
-        forcing = jnp.moveaxis(forcing * _amplitude(dmp, goal - y0)[..., None], -1, 0)
+        forcing = contract(weights, _features(dmp))
+        forcing = jnp.moveaxis(forcing * amplitude(dmp, goal - y0)[..., None], -1, 0)
+    if dmp.forcing == "hoffmann":
+        start = alpha**2 / 4 * (goal - y0)
+        forcing = forcing - jnp.multiply.outer(jnp.asarray(_phases(dmp), goal.dtype), start)
 
     def step(state, forcing):
         state, sample = _euler_step(dmp, alpha, goal, forcing, state)
@@ -388,178 +451,15 @@ def _matrix_rollout(dmp: DMP, response, goal, weights, y0, dy0) -> Trajectory:
     offset = (goal - y0)[..., None]
     inputs = [dy0[..., None], offset]
     if weights is not None:
-        inputs.append(weights * _amplitude(dmp, offset))
+        inputs.append(weights * amplitude(dmp, offset))
     inputs = jnp.concatenate(inputs, axis=-1)
     position, velocity, acceleration = (
-        jnp.swapaxes(_contract(inputs, matrix[:, : inputs.shape[-1]]), -1, -2)
-        for matrix in response
+        jnp.swapaxes(contract(inputs, matrix[:, : inputs.shape[-1]]), -1, -2) for matrix in response
     )
     return Trajectory(position + y0[..., None, :], velocity, acceleration)
 
 
-def _demonstration(
-    dmp: DMP, positions: ArrayLike, goal: ArrayLike | None, leading: str, *, axes: int
-) -> tuple[Array, Array | None]:
-    """Both as arrays of one dtype, checked."""
-    shape = jnp.shape(positions)
-    if len(shape) < axes or shape[-2] != dmp.n_steps + 1 or 0 in shape[-axes:]:
-        raise ValueError(
-            f"positions has shape {shape}; give {leading} {dmp.n_steps + 1}, D), as dmp.n_steps is "
-            f"{dmp.n_steps}; ndp_jax.resample makes that of any number of samples."
-        )
-    _check_finite("positions", positions, GAP)
-    positions = jnp.asarray(positions, jnp.result_type(float, positions))
-    if goal is None:
-        return positions, None
-    expected = (*shape[:-2], shape[-1])
-    if jnp.shape(goal) != expected:
-        raise ValueError(f"goal has shape {jnp.shape(goal)}; give {expected}, as positions has.")
-    _check_finite("goal", goal)
-    return positions, jnp.asarray(goal, positions.dtype)
-
-
-def _check_finite(name: str, values: ArrayLike, fix: str = "give a finite number.") -> None:
-    """Of numbers that are known already, which those inside a compiled function are not."""
-    if isinstance(values, Tracer):
-        return
-    values = np.asarray(values)
-    wrong = np.argwhere(~np.isfinite(values))
-    if wrong.size:
-        place = wrong[0].tolist()
-        raise ValueError(f"{name}{place} is {values[tuple(place)]}; {fix}")
-
-
-def _check_increasing(times: np.ndarray) -> None:
-    wrong = np.argwhere(np.diff(times) <= 0)
-    if wrong.size:
-        *batch, sample = wrong[0].tolist()
-        before, after = times[(*batch, sample)], times[(*batch, sample + 1)]
-        raise ValueError(
-            f"times{[*batch, sample + 1]} is {after} after {before}; give increasing times."
-        )
-
-
-def _ridge(regularization: float) -> float:
-    if not 0 <= regularization < math.inf:
-        raise ValueError(
-            f"regularization is {regularization!r}; give a finite number of at least 0."
-        )
-    return float(regularization)
-
-
-@functools.partial(jax.jit, static_argnames="n_steps")
-def _interpolate(positions: Array, times: Array, n_steps: int) -> Array:
-    """`resample`, of times from 0, (..., S)."""
-
-    def interpolate(times: Array, column: Array) -> Array:
-        evenly = times[-1] * jnp.arange(n_steps + 1, dtype=times.dtype) / n_steps
-        return jnp.interp(evenly, times, column)
-
-    columns = jnp.swapaxes(positions, -1, -2)
-    of_columns = jnp.vectorize(interpolate, signature="(s),(s)->(m)")
-    return jnp.swapaxes(of_columns(times[..., None, :], columns), -1, -2)
-
-
-@functools.partial(jax.jit, static_argnames=("dmp", "rcond", "regularization"))
-def _fit(
-    dmp: DMP, positions: Array, goal: Array | None, *, rcond: float | None, regularization: float
-) -> tuple[Array, Array]:
-    response, _, _ = _response(dmp)
-    inverse = _inverse(dmp, _cutoff(rcond, positions), regularization)
-    y0 = positions[..., 0, :]
-    driven = _driven(dmp, positions)
-    offset = _solve(inverse.goal_and_forcing, driven)[..., 0] if goal is None else goal - y0
-    if dmp.forcing == "scaled":
-        epsilon = float(jnp.finfo(positions.dtype).eps)
-        extent = jnp.max(jnp.abs(positions - y0[..., None, :]), axis=-2)
-        size = jnp.max(jnp.abs(positions), axis=-2)
-        least = jnp.maximum(math.sqrt(epsilon) * extent, 4 * epsilon * size)
-        least = jnp.where(extent > 0, least, 0)
-        offset = jnp.where(jnp.abs(offset) < least, jnp.copysign(least, offset), offset)
-
-    goal = y0 + offset
-    offset = (goal - y0)[..., None]  # what rollout will see of it after rounding
-    products = _solve(inverse.forcing, driven - _contract(offset, response[:, 1:2]))
-    amplitude = _amplitude(dmp, offset)
-    return goal, products / jnp.where(amplitude == 0, 1, amplitude)
-
-
-@functools.partial(jax.jit, static_argnames=("dmp", "rcond", "regularization"))
-def _fit_shared(
-    dmp: DMP, positions: Array, goal: Array | None, *, rcond: float | None, regularization: float
-) -> tuple[Array, Array]:
-    """`fit` of one combination of the demonstrations, moved to start at 0.
-
-    With a scaled forcing they are multiples of one trajectory, in the ratio of their goals'
-    offsets; with an unscaled one they differ from their mean by what their goals pull.
-    """
-    fit_one = functools.partial(_fit, dmp, rcond=rcond, regularization=regularization)
-    y0 = positions[..., 0, :]
-    positions = positions - y0[..., None, :]
-    offsets = None if goal is None else goal - y0  # (..., K, D)
-
-    if dmp.forcing == "scaled":
-        if offsets is None:
-            inverse = _inverse(dmp, _cutoff(rcond, positions), regularization)
-            explained = _contract(_driven(dmp, positions), inverse.goal_and_forcing[0].T)
-            ratio, length = _first_singular_vector(explained), None
-        else:
-            ratio, length = _direction(offsets)
-        combined = jnp.sum(ratio[..., None, :] * positions, axis=-3)
-        offset, weights = fit_one(combined, length)
-        return y0 + ratio * offset[..., None, :], weights
-
-    mean = jnp.mean(positions, axis=-3)
-    offset, weights = fit_one(mean, None if offsets is None else jnp.mean(offsets, axis=-2))
-    if goal is not None:
-        return goal, weights
-    pull = _response(dmp)[0][:, 1:2]
-    differences = _driven(dmp, positions - mean[..., None, :, :])
-    own = _contract(differences, pull.T / np.sum(pull**2))[..., 0]
-    return y0 + offset[..., None, :] + own, weights
-
-
-def _cutoff(rcond: float | None, positions: Array) -> float:
-    return float(jnp.finfo(positions.dtype).eps) ** (2 / 3) if rcond is None else rcond
-
-
-def _first_singular_vector(rows: Array) -> Array:
-    """The left one of every matrix (K, R) in (..., K, D, R), as (..., K, D).
-
-    By repeated squaring, 2**10 power iterations, because the gradient of an eigendecomposition is
-    not finite where other singular values are equal, as they are when all but one are 0.
-    """
-    product = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
-    moments = product("...kdr,...kds->...drs", rows, rows)
-    for _ in range(10):
-        trace = jnp.trace(moments, axis1=-2, axis2=-1)[..., None, None]
-        moments = moments / jnp.where(trace > 0, trace, 1)
-        moments = product("...rs,...st->...rt", moments, moments)
-    largest = jnp.argmax(jnp.diagonal(moments, axis1=-2, axis2=-1), axis=-1)
-    right = jnp.take_along_axis(moments, largest[..., None, None], axis=-1)[..., 0]
-    vector, _ = _direction(product("...kdr,...dr->...kd", rows, right))
-    return vector
-
-
-def _direction(vectors: Array) -> tuple[Array, Array]:
-    """Unit vectors along K in (..., K, D), and lengths; the diagonal for a vector of zeros."""
-    square = jnp.sum(vectors**2, axis=-2)
-    some = square > 0
-    length = jnp.sqrt(jnp.where(some, square, 1))
-    diagonal = 1 / math.sqrt(vectors.shape[-2])
-    unit = jnp.where(some[..., None, :], vectors / length[..., None, :], diagonal)
-    return unit, jnp.where(some, length, 0)
-
-
-def _driven(dmp: DMP, positions: Array) -> Array:
-    """What goal and forcing have to do: the way less that of the initial velocity, (..., D, S)."""
-    response, _, _ = _response(dmp)
-    travelled = jnp.swapaxes(positions, -1, -2) - positions[..., 0, :, None]
-    step = travelled[..., 1:2] * dmp.n_steps / dmp.tau
-    return travelled - _contract(step, response[:, :1])
-
-
-def _amplitude(dmp: DMP, offset: Array) -> Array:
+def amplitude(dmp: DMP, offset: Array) -> Array:
     """What weights are multiplied by, given the goal's offset g - y0."""
     return offset if dmp.forcing == "scaled" else jnp.ones_like(offset)
 
@@ -574,18 +474,27 @@ def _euler_step(dmp: DMP, alpha: Any, goal: Any, forcing: Any, state: tuple) -> 
     return (position, z + z_rate * dt), (position, velocity, z_rate)
 
 
-@functools.lru_cache
-def _features(dmp: DMP) -> np.ndarray:
-    """x psi_i(x) / sum_j psi_j(x) in every step, (n_steps, N)."""
-    phase = (1 - dmp.alpha_x / dmp.n_steps) ** np.arange(1, dmp.n_steps + 1)[:, None]
+def _phases(dmp: DMP) -> np.ndarray:
+    """x in every step, (n_steps,)."""
+    return (1 - dmp.alpha_x / dmp.n_steps) ** np.arange(1, dmp.n_steps + 1)
+
+
+def _basis(dmp: DMP, phase: Any) -> Any:
+    """x psi_i(x) / sum_j psi_j(x) of phases (..., 1) as NumPy's, or (1,) as JAX's: (..., N)."""
     centres = np.exp(-dmp.alpha_x * np.linspace(0, 1, dmp.n_basis))
-    widths = dmp.n_basis**1.5 / centres / dmp.alpha_x
-    psi = KERNELS[dmp.kernel](widths * (phase - centres) ** 2)
+    widths = (dmp.n_basis**1.5 / centres / dmp.alpha_x).astype(phase.dtype)
+    psi = KERNELS[dmp.kernel](widths * (phase - centres.astype(phase.dtype)) ** 2)
     return phase * psi / psi.sum(axis=-1, keepdims=True)
 
 
 @functools.lru_cache
-def _response(dmp: DMP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _features(dmp: DMP) -> np.ndarray:
+    """`_basis` in every step, (n_steps, N)."""
+    return _basis(dmp, _phases(dmp)[:, None])
+
+
+@functools.lru_cache
+def responses(dmp: DMP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Position, velocity and acceleration from y0 = 0, each (n_steps + 1, 2 + N), in float64.
 
     Every column answers one unit input: dy0, g - y0, and each weight times its amplitude.
@@ -594,7 +503,10 @@ def _response(dmp: DMP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     dy0, goal, basis = unit[0], unit[1], unit[2:]
     state = (np.zeros_like(dy0), dy0 * dmp.tau)
     samples = [(state[0], dy0, state[1])]
-    for forcing in _features(dmp) @ basis:
+    forcings = _features(dmp) @ basis
+    if dmp.forcing == "hoffmann":
+        forcings -= dmp.alpha**2 / 4 * np.outer(_phases(dmp), goal)
+    for forcing in forcings:
         state, sample = _euler_step(dmp, dmp.alpha, goal, forcing, state)
         samples.append(sample)
     position, velocity, acceleration = zip(*samples, strict=True)
@@ -602,7 +514,7 @@ def _response(dmp: DMP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _response_for(dmp: DMP, alpha: Array) -> tuple[Array, Array, Array]:
-    """`_response` for a stiffness known only when the program runs, (), in its dtype.
+    """`responses` for a stiffness known only when the program runs, (), in its dtype.
 
     A step takes (y, z) to M (y, z) + (0, u / n_steps), where u is the drive. Critical damping gives
     M one double eigenvalue r, so that M^k = r^k + k r^(k-1) (M - r) needs no integration.
@@ -616,9 +528,9 @@ def _response_for(dmp: DMP, alpha: Array) -> tuple[Array, Array, Array]:
     to_position = slope * h  # row y, column z of M^k
     to_z = power - slope * alpha * h / 2  # row z, column z
 
-    drive = jnp.concatenate(
-        [jnp.full((dmp.n_steps, 1), alpha**2 / 4), jnp.asarray(_features(dmp), alpha.dtype)], axis=1
-    )
+    reached = 1 - _phases(dmp) if dmp.forcing == "hoffmann" else np.ones(dmp.n_steps)
+    reached, features = (jnp.asarray(v, alpha.dtype) for v in (reached, _features(dmp)))
+    drive = jnp.concatenate([(alpha**2 / 4 * reached)[:, None], features], axis=1)
     lag = steps[:, None] - 1 - steps[None, :-1]  # steps between a drive and a sample
 
     def answer(impulse: Array) -> Array:
@@ -634,39 +546,7 @@ def _response_for(dmp: DMP, alpha: Array) -> tuple[Array, Array, Array]:
     return position, velocity, jnp.concatenate([dmp.tau * start, rate])
 
 
-class _Inverse(NamedTuple):
-    """Truncated pseudo-inverses, each the factors (n_steps + 1, rank) and (inputs, rank)."""
-
-    goal_and_forcing: tuple[np.ndarray, np.ndarray]
-    forcing: tuple[np.ndarray, np.ndarray]
-
-
-@functools.lru_cache
-def _inverse(dmp: DMP, rcond: float, regularization: float) -> _Inverse:
-    matrix = _response(dmp)[0][:, 1:]
-    # A forcing of alpha * beta displaces the spring as far as a goal offset of 1 does.
-    scale = np.r_[1, np.full(dmp.n_basis, dmp.alpha**2 / 4)]
-    samples = len(matrix)
-    matrix = matrix * scale
-    if regularization:  # as more samples to explain, which are 0
-        penalty = np.eye(len(scale))[1:] * math.sqrt(regularization * samples / dmp.n_basis)
-        matrix = np.concatenate([matrix, penalty])
-
-    def factors(matrix, scale):
-        left, values, right = np.linalg.svd(matrix, full_matrices=False)
-        rank = np.count_nonzero(values > rcond * values[0])
-        return left[:samples, :rank], scale[:, None] * right[:rank].T / values[:rank]
-
-    return _Inverse(factors(matrix, scale), factors(matrix[:, 1:], scale[1:]))
-
-
-def _solve(factors: tuple[np.ndarray, np.ndarray], driven: Array) -> Array:
-    """Least squares along the last axis. Two factors, not their product, for float32's sake."""
-    left, right = factors
-    return _contract(_contract(driven, left.T), right)
-
-
-def _contract(inputs: Array, matrix: np.ndarray | Array) -> Array:
+def contract(inputs: Array, matrix: np.ndarray | Array) -> Array:
     """(..., K) and (M, K) to (..., M), in full float32 on devices that would use less."""
     constant = jnp.asarray(matrix, inputs.dtype)
     return jnp.einsum("...k,mk->...m", inputs, constant, precision=lax.Precision.HIGHEST)

@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import serialization
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, Float, PyTree
 
-from ndp_jax.dmp import DMP
+from ndp_jax.dmp import DMP, Floats, as_arrays
 from ndp_jax.networks import CNN
 from ndp_jax.normalize import RunningStats, normalize
 from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
@@ -62,6 +62,15 @@ class LoadedPolicy:
     statistics: RunningStats
     about: dict[str, Any]
 
+    def __repr__(self) -> str:
+        seen = f"observation {self.observation_shape}"
+        if self.velocity_size:
+            seen += f", velocity {(self.velocity_size,)}"
+        actions = f"actions {(self.chunk, self.action_size)}"
+        kind = f"{type(self.policy.head).__name__}, {_count(self.params):,} parameters"
+        task = f"{self.about['task']}: " if "task" in self.about else ""
+        return f"LoadedPolicy({task}{seen} -> {actions}; {kind})"
+
     @property
     def chunk(self) -> int:
         """T, actions per query."""
@@ -85,8 +94,8 @@ class LoadedPolicy:
 
     def __call__(
         self,
-        observation: Float[ArrayLike, "..."],
-        velocity: Float[ArrayLike, "..."] | None = None,
+        observation: Floats,
+        velocity: Floats | None = None,
     ) -> Float[Array, "..."]:
         """Action means of the next T steps; the next query is due when all have been executed.
 
@@ -106,6 +115,7 @@ class LoadedPolicy:
         Raises:
           ValueError: a shape is not what the policy has learned with.
         """
+        observation, velocity = as_arrays(observation=observation, velocity=velocity)
         observation = jnp.asarray(observation, self.statistics.mean.dtype)
         axes = len(self.observation_shape)
         if observation.shape[-axes:] != self.observation_shape:
@@ -135,10 +145,18 @@ class LoadedWriter:
     variables: PyTree
     about: dict[str, Any]
 
+    def __repr__(self) -> str:
+        size = self.about.get("image_size")
+        start = ", start (2,)" if self.about.get("start") == "given" else ""
+        head = self.writer.head
+        samples = head.samples if isinstance(head, PathHead) else head.dmp.n_steps + 1
+        kind = f"{type(head).__name__}, {_count(self.variables['params']):,} parameters"
+        return f"LoadedWriter(image {(size, size)}{start} -> path {(samples, 2)}; {kind})"
+
     def __call__(
         self,
-        image: Float[ArrayLike, "..."],
-        start: Float[ArrayLike, "..."] | None = None,
+        image: Floats,
+        start: Floats | None = None,
     ) -> Float[Array, "..."]:
         """Writes.
 
@@ -155,6 +173,7 @@ class LoadedWriter:
             no use.
         """
         size, given = self.about["image_size"], self.about["start"] == "given"
+        image, start = as_arrays(image=image, start=start)
         image = jnp.asarray(image, jnp.float32)
         if image.shape[-2:] != (size, size):
             raise ValueError(f"image has shape {image.shape}; give (..., {size}, {size}).")
@@ -310,6 +329,10 @@ def _means(
     with jax.default_matmul_precision("highest"):
         output = policy.apply(params, normalize(statistics, observation), position, velocity)
     return cast(PolicyOutput, output).mean
+
+
+def _count(params: PyTree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def _describe(value: Any) -> Any:

@@ -53,7 +53,7 @@ class PrimitiveHead(nn.Module):
     """Goal and weights from features, actions from the integrated primitive.
 
     The goal is an offset from the robot's position, `g = y0 + goal_scale * output`, and the weights
-    are `weight_scale * output`, times `goal_scale` if the forcing term is unscaled: as strong as
+    are `weight_scale * output`, times `goal_scale` unless the forcing term is scaled: as strong as
     with the goal one unit of output away. Actions are the differences of the T + 1 positions
     sampled every `dmp.n_steps / T` integration steps, divided by `action_scale` (the inverse
     controller). Action dimensions beyond the robot's D (a gripper) come from a layer of their own
@@ -66,7 +66,7 @@ class PrimitiveHead(nn.Module):
       duration: seconds that one chunk lasts; turns y/s into y/tau.
       action_scale: position change of a unit action, in units of y.
       goal_scale: goal offset per unit of network output, in units of y.
-      weight_scale: basis weight per unit of network output (and of goal_scale, if unscaled).
+      weight_scale: basis weight per unit of network output (and of goal_scale, unless scaled).
       alpha: stiffness in place of `dmp.alpha`, in 1/tau; None for that.
       method: "matrix" or "scan", see `ndp_jax.rollout`.
     """
@@ -94,7 +94,7 @@ class PrimitiveHead(nn.Module):
             features
         )
         goal = position + self.goal_scale * offset
-        unit = self.weight_scale * (self.goal_scale if self.dmp.forcing == "unscaled" else 1)
+        unit = self.weight_scale * (1 if self.dmp.forcing == "scaled" else self.goal_scale)
         path = rollout(
             self.dmp,
             goal,

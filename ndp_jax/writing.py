@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ndp_jax.dmp import DMP, orthonormal, rollout
+from ndp_jax.dmp import DMP, rollout
+from ndp_jax.fitting import orthonormal
 from ndp_jax.networks import CNN
 
 EXTENT = 5.0
@@ -38,7 +39,7 @@ class StrokeHead(nn.Module):
 
     Weights of neighbouring basis functions pull nearly alike, so that most of them cancel; in
     their coordinates gradient descent hardly moves. The network's outputs are coordinates in an
-    orthonormal basis of the strokes that the primitive can draw (`ndp_jax.dmp.orthonormal`), of
+    orthonormal basis of the strokes that the primitive can draw (`ndp_jax.fitting.orthonormal`), of
     `EXTENT` pixels each, and one fixed linear map makes parameters of them.
 
     Attributes:

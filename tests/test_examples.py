@@ -118,16 +118,21 @@ def test_another_tasks_policy_is_refused(files):
 
 
 def test_a_drawn_curve_is_fitted_and_moved():
-    """Reproduced by both forcing terms, and led to other goals but for the scaled closed one."""
+    """Reproduced by every forcing term, and led to other goals but for the scaled closed one."""
     example = runpy.run_path(str(EXAMPLES / "fit_curve.py"))
-    ends = {}
+    ends, lowest = {}, {}
     for forcing, dmp in example["DMPS"].items():
         for curve, goals in example["GOALS"].items():
             demonstration, reproduction, moved = example["follow"](dmp, curve)
             assert np.max(np.abs(reproduction - demonstration)) < 0.05
             ends[curve, forcing] = np.max(np.abs(moved[:, -1] - goals))
+            lowest[curve, forcing] = float(moved[0].min())
     assert ends.pop(("back to its start", "scaled")) > 1
+    gradual = [ends.pop((curve, "hoffmann")) for curve in example["GOALS"]]
+    assert max(gradual) < 0.7
     assert max(ends.values()) < 0.02
+    assert lowest["along a line", "unscaled"] < -3
+    assert lowest["along a line", "hoffmann"] > -0.7
 
 
 def test_the_picture_is_where_it_was_asked_for(tmp_path):

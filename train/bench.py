@@ -19,6 +19,7 @@ from configs import TrainConfig
 from envs.base import MjxEnv
 from envs.limits import largest_batch
 from ndp_jax import DMP, rollout
+from train import memory
 from train.agent import hyperparameters, make_env
 from train.population import make_programs
 from train.ppo import make_learner
@@ -58,6 +59,7 @@ def bench(tasks: Sequence[str], *, num_envs: int, console: Console) -> None:
         began = time.perf_counter()
         env = envs.make(task)
         batch = min(num_envs, largest_batch(task) or num_envs)
+        memory.check_steps(env, num_envs=batch)
         speed, compilation, episode = mjx_speed(env, batch)
         environments.add_row(
             task,
@@ -83,6 +85,7 @@ def bench_sweeps(config: TrainConfig, members: Sequence[int], *, console: Consol
         "of a run alone",
         title=f"Sweeps of {config.task}, {config.num_envs} environments each",
     )
+    memory.check_members(env, config, max(members))
     learner = make_learner(env, config)
     state = jax.jit(learner.init)(jax.random.key(0), hyperparameters(config))
     compilation, alone = update_seconds(learner.update, state)

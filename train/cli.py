@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from train import runtime
 from train.commands import (
     Bench,
+    Command,
     Demos,
     Evaluate,
     Export,
@@ -29,6 +31,7 @@ from train.commands import (
 )
 from train.errors import Interrupted, Stopped, UserError
 from train.grid import Grid
+from train.hints import hint
 
 if TYPE_CHECKING:
     from envs.base import MjxEnv
@@ -84,8 +87,8 @@ def sweep(command: Sweep | ResumeSweep, console: Console) -> None:
         f"Table  {folder / 'table.csv'}",
         *([f"Curves {curves}{some}"] if (curves := folder / "curves.png").exists() else []),
         *([f"Figure {figure}"] if (figure := folder / "sweep.png").exists() else []),
-        f"Next   ndp train --config {folder / 'best.json'}",
-        f"       ndp render {best.folder}",
+        f"Next   {hint('train', '--config', folder / 'best.json')}",
+        f"       {hint('render', best.folder)}",
     ):
         console.print(line, soft_wrap=True)
 
@@ -120,8 +123,8 @@ def imitate_many(command: Imitate | ResumeImitation, console: Console) -> None:
         f"Table  {folder / 'table.csv'}",
         *([f"Curves {curves}"] if (curves := folder / "curves.png").exists() else []),
         *([f"Figure {bars}"] if (bars := folder / "bars.png").exists() else []),
-        f"Next   ndp imitate --config {folder / 'best.json'}",
-        f"       ndp render {table.best(done).folder}",
+        f"Next   {hint('imitate', '--config', folder / 'best.json')}",
+        f"       {hint('render', table.best(done).folder)}",
     ):
         console.print(line, soft_wrap=True)
 
@@ -132,10 +135,10 @@ def farewell(folder: Path, console: Console) -> None:
     for line in (
         f"Curve  {folder / 'curve.png'}",
         *([f"Video  {video}"] if video.exists() else []),
-        f"Next   ndp evaluate {folder}",
-        f"       ndp render {folder}",
-        f"       ndp plot {folder}",
-        f"       ndp export {folder}",
+        f"Next   {hint('evaluate', folder)}",
+        f"       {hint('render', folder)}",
+        f"       {hint('plot', folder)}",
+        f"       {hint('export', folder)}",
     ):
         console.print(line, soft_wrap=True)
 
@@ -202,10 +205,11 @@ def evaluate_imitation(command: Evaluate, console: Console) -> None:
 
 def evaluate_policy(command: Evaluate, console: Console) -> None:
     """`ndp evaluate` of a run of `ndp train`."""
-    from train import checkpoint, run
+    from train import checkpoint, memory, run
     from train.evaluate import held_out_key, make_player, sentence, summarize
 
     config, env, state = checkpoint.load_run(command.run, which=command.checkpoint)
+    memory.check_play(env, num_envs=config.num_envs, episodes=command.episodes)
     play, key = make_player(env, config), held_out_key(config.seed)
     outcome = play(state, key, episodes=command.episodes, stochastic=command.stochastic)
     summary = summarize(outcome)
@@ -216,9 +220,8 @@ def evaluate_policy(command: Evaluate, console: Console) -> None:
     console.print(f"{kind.capitalize()} {sentence(summary)}", soft_wrap=True)
     failed = [str(episode) for episode in (outcome.success == 0).nonzero()[0][:8]]
     if failed and not command.stochastic and not best:
-        console.print(
-            f"To see failures: ndp render {command.run} --which {' '.join(failed)}", soft_wrap=True
-        )
+        again = hint("render", command.run, "--which", *failed)
+        console.print(f"To see failures: {again}", soft_wrap=True)
 
 
 def export(command: Export, console: Console) -> None:
@@ -297,13 +300,14 @@ def make_folder_of(path: Path | None) -> None:
 
 def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     """Episodes of a run's policy, and its plans."""
-    from train import checkpoint
+    from train import checkpoint, memory
     from train.evaluate import held_out_key, make_player
     from train.render import plans_of
 
     config, env, state = checkpoint.load_run(Path(command.what), which=command.checkpoint)
     key = held_out_key(config.seed if command.seed is None else command.seed)
     episodes = max(command.which, default=command.episodes - 1) + 1
+    memory.check_play(env, num_envs=config.num_envs, episodes=episodes)
     outcome = make_player(env, config)(state, key, episodes=episodes)
     return env, outcome, plans_of(env, config, state, outcome)
 
@@ -311,11 +315,14 @@ def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
 def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     """Episodes of a task under a controller, who plans nothing."""
     import envs
-    from train.controllers import make_controller, play
+    from train import memory
+    from train.controllers import BATCH, make_controller, play
     from train.evaluate import held_out_key
 
     task, name = command.what, command.controller or "scripted"
     env = envs.make(task)
+    lanes = min(command.episodes, BATCH)
+    memory.check_play(env, num_envs=lanes, episodes=command.episodes)
     control = make_controller(name, task, env)
     outcome = play(env, control, held_out_key(command.seed or 0), episodes=command.episodes)
     return env, outcome, None
@@ -379,6 +386,14 @@ ACTIONS = {
     Bench: bench,
 }
 
+WITHOUT_DEVICE = Plot | Tasks
+"""Commands that compute nothing."""
+
+
+def joins(command: Command) -> bool:
+    """Whether other processes must be met before JAX looks for devices."""
+    return isinstance(command, Train | Resume) and command.hardware.distributed
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `ndp`.
@@ -388,11 +403,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
       interruption.
     """
     console = Console(highlight=False, markup=False)
+    runtime.prepare_terminal()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if [*arguments] == ["--version"]:
+        print(f"ndp-jax {version('ndp-jax')}")
+        return 0
     try:
-        command = parse(sys.argv[1:] if arguments is None else arguments)
-        check_command(command)
-        runtime.prepare()
-        ACTIONS[type(command)](command, console)
+        command = parse(arguments)
+        with runtime.device_explained():
+            check_command(command)
+            runtime.prepare()
+            if not isinstance(command, WITHOUT_DEVICE) and not joins(command):
+                runtime.find_device()
+            ACTIONS[type(command)](command, console)
     except UserError as error:
         print(f"ndp: {error}", file=sys.stderr)
         return 2

@@ -18,7 +18,7 @@ from ndp_jax import normalize
 from ndp_jax.networks import CNN
 from ndp_jax.normalize import RunningStats
 from ndp_jax.policies import Policy, PolicyOutput
-from train import closed_loop, demonstrations, pictures
+from train import closed_loop, demonstrations, memory, pictures
 from train import render as render_
 from train.agent import Inputs, hyperparameters, make_env, make_policy, responder
 from train.demonstrations import Demonstrations
@@ -218,6 +218,7 @@ def problem(config: CloneConfig) -> Problem:
     inputs = blank(env, config)
 
     def load_material() -> Material:
+        check_episodes(env, config, config.eval_episodes)
         shown = load(config)
         seen = examples(config, shown, slice(0, learned))
         others = examples(config, shown, slice(learned, learned + held_out))
@@ -261,10 +262,17 @@ def problem(config: CloneConfig) -> Problem:
     )
 
 
+def check_episodes(env: MjxEnv, config: CloneConfig, episodes: int) -> None:
+    """Raises `UserError` where memory does not suffice to play so many."""
+    option = "--eval-episodes" if episodes == config.eval_episodes else "--episodes"
+    memory.check_play(env, num_envs=config.num_envs, episodes=episodes, option=option)
+
+
 def played(
     env: MjxEnv, config: CloneConfig, variables: PyTree, seed: int, episodes: int
 ) -> Outcome:
     """Held-out episodes with the policy."""
+    check_episodes(env, config, episodes)
     return make_player(env, config)(variables, held_out_key(seed), episodes=episodes)
 
 

@@ -390,7 +390,8 @@ def parse_plain(arguments: Sequence[str], preset: TrainConfig | None = None) -> 
         | Annotated[Tasks, tyro.conf.subcommand("tasks")]
         | Annotated[Bench, tyro.conf.subcommand("bench")],
         prog="ndp",
-        description="Neural dynamic policies: training, evaluation, plots and videos.",
+        description="Neural dynamic policies: training, evaluation, plots and videos. "
+        "`ndp --version` says which release this is.",
         args=arguments,
         config=FLAT,
     )

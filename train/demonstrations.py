@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
 import envs
 from configs import TrainConfig
 from envs.base import MjxEnv
-from train import archive, pictures, rollout
+from train import archive, memory, pictures, rollout
 from train.agent import Inputs, make_policy, observe, responder
 from train.errors import UserError
 from train.evaluate import Pose, demonstration_key, pose
@@ -109,8 +109,10 @@ def record(
       The first N successes; more of them begin with the same.
 
     Raises:
-      UserError: fewer than one in 20 succeed, or pictures cannot be taken here.
+      UserError: memory does not suffice, fewer than one in 20 succeed, or pictures cannot be taken
+        here.
     """
+    memory.check_recording(env, num_envs=BATCH, episodes=episodes, images=images)
     play = jax.jit(make_batch(env, demonstrator))
     key, kept, found, played = demonstration_key(seed), [], 0, 0
     with pictures.camera(env) if images else nullcontext() as camera:

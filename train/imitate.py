@@ -14,6 +14,7 @@ from rich.console import Console
 from configs import DigitsConfig, ImitateConfig
 from train import checkpoint, metrics, run
 from train.errors import Diverged, Interrupted
+from train.hints import hint
 from train.imitation import Learner, LearnerState, Material, Problem, make_learner
 from train.imitation_figures import imitation_curves
 from train.loop import compare_versions, explained, interruption
@@ -101,7 +102,7 @@ def complete(
     """
     console.print(f"Run folder {folder}", soft_wrap=True)
     console.print(f"Learning from {kit.material.about}", soft_wrap=True)
-    again = again or f"ndp imitate --resume {folder}"
+    again = again or hint("imitate", "--resume", folder)
     needs = f"--batch {config.descent.batch} and {kit.problem.size} examples"
     with explained(folder, needs=needs, again=again), run.held(folder):
         run.save_steps(folder, config.descent.steps)

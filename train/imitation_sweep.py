@@ -14,6 +14,7 @@ from configs import CloneConfig, ImitateConfig
 from train import imitate, imitation_table, metrics, run, sweep_folder, table
 from train.errors import Diverged
 from train.grid import Grid
+from train.hints import hint
 from train.imitation_figures import Success, imitation_curves, success_bars
 from train.loop import explained
 from train.runtime import versions
@@ -55,7 +56,7 @@ def complete(found: Sweep, *, console: Console, kit: imitate.Kit | None = None) 
       UserError, Stopped, Interrupted: as `sweep`.
     """
     console.print(f"Sweep folder {found.folder}", soft_wrap=True)
-    again = f"ndp imitate --resume {found.folder}"
+    again = hint("imitate", "--resume", found.folder)
     needs = f"members with --batch {found.runs[0].config.descent.batch}"
     number = {member: place for place, member in enumerate(found.runs, 1)}
     with explained(found.folder, needs=needs, again=again), run.held(found.folder):

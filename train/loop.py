@@ -16,7 +16,7 @@ from rich.console import Console
 from configs import TrainConfig
 from envs.base import MjxEnv
 from envs.camera import NoRenderer
-from train import checkpoint, metrics, plots, render, run
+from train import checkpoint, memory, metrics, plots, render, run
 from train.agent import RobotEnv, hyperparameters, make_env
 from train.devices import gather
 from train.errors import Interrupted, Stopped, UserError
@@ -29,6 +29,7 @@ from train.evaluate import (
     summarize,
     validation_key,
 )
+from train.hints import hint
 from train.hosts import in_lead, once, share
 from train.metrics import EVALUATIONS, METRICS, TIMING
 from train.ppo import Learner, TrainState, make_learner, place
@@ -48,10 +49,11 @@ def train(
     """Trains on the devices of a mesh, evaluates, draws and films; returns the run folder.
 
     Raises:
-      UserError: the output folder cannot be used.
+      UserError: memory does not suffice, or the output folder cannot be used.
       Stopped: the disk is full, or nothing but non-finite numbers comes out.
       Interrupted: SIGINT or SIGTERM arrived; the last update's checkpoint has been written.
     """
+    once(lambda: memory.check_run(config, mesh=mesh))
     folder = once(lambda: run.fresh(config, out))
     once(lambda: run.save_config(folder, config, versions()))
     return complete(config, folder, wandb=wandb, console=console, mesh=mesh)
@@ -75,6 +77,7 @@ def resume(
       Stopped, Interrupted: as `train`.
     """
     config = once(lambda: run.with_steps(run.load_config(folder), steps))
+    once(lambda: memory.check_run(config, mesh=mesh, resumed=True))
     return complete(config, folder, wandb=wandb, console=console, mesh=mesh)
 
 
@@ -92,7 +95,7 @@ def complete(
     play = make_player(env, config, mesh=mesh)
     publisher = metrics.weights_and_biases(folder, config) if wandb else nullcontext()
     needs = f"--num-envs {config.num_envs} and --rollout-steps {config.rollout_steps}"
-    again = f"ndp train --resume {folder}"
+    again = hint("train", "--resume", folder)
     with explained(folder, needs=needs, again=again), in_lead(run.held(folder)):
         once(lambda: run.save_steps(folder, config.steps))
         with interruption() as signals, in_lead(publisher) as publish:

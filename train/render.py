@@ -1,10 +1,12 @@
 """Videos and pictures of episodes, with what the policy planned drawn into the scene."""
 
+import errno
 import functools
 import itertools
+import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,12 @@ import imageio
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PyTree
+from jaxtyping import Float, PyTree, UInt8
 from PIL import Image
 
 from configs import TrainConfig
 from envs.base import MjxEnv
-from envs.camera import Camera, Curve, Detail
+from envs.camera import Camera, Curve, Detail, NoRenderer
 from ndp_jax.normalize import RunningStats, normalize
 from ndp_jax.policies import Plan, Policy
 from train.agent import RobotEnv, make_policy
@@ -107,7 +109,7 @@ def film(
       at: steps after which the pictures of a png are taken, 1 to L; by default spread evenly.
 
     Raises:
-      NoRenderer: no OpenGL here.
+      NoRenderer: no OpenGL here, or no ffmpeg for an mp4.
       UserError: there is no such episode or step.
     """
     poses: Any = jax.device_get(outcome.poses)
@@ -141,16 +143,46 @@ def film(
         milliseconds = 1000 * every * env.dt
         first.save(partial, save_all=True, append_images=others, duration=milliseconds, loop=0)
     else:
-        # ffmpeg runs in a child process, which uses nothing of JAX.
-        warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
         every = stride(env, VIDEO_FPS)
         steps = range(1, length + 1, every)
         with closing(Camera(env.mj_model)) as camera:
-            video: Any = imageio.get_writer(partial, "ffmpeg", fps=1 / (every * env.dt))
-            with video:
-                for shot in shots(episodes, steps):
-                    video.append_data(camera.picture(*shot))
+            pictures = (camera.picture(*shot) for shot in shots(episodes, steps))
+            write_video(partial, pictures, fps=1 / (every * env.dt))
     partial.replace(path)
+
+
+def write_video(path: Path, pictures: Iterator[UInt8[np.ndarray, "H W 3"]], *, fps: float) -> None:
+    """Writes pictures to a file that ends in .mp4.
+
+    Raises:
+      NoRenderer: there is no ffmpeg that can do it.
+      OSError: the disk is full.
+    """
+    # ffmpeg runs in a child process, which uses nothing of JAX.
+    warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
+    video: Any = None
+    for picture in pictures:
+        with ffmpeg(path):
+            video = video or imageio.get_writer(path, "ffmpeg", fps=fps)
+            video.append_data(picture)
+    with ffmpeg(path):
+        video.close()
+
+
+@contextmanager
+def ffmpeg(path: Path) -> Iterator[None]:
+    """Says what is wrong where ffmpeg fails to write a file, of which nothing stays."""
+    try:
+        yield
+    except Exception as problem:  # imageio raises what it likes
+        path.unlink(missing_ok=True)
+        if "No space left" in str(problem):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        why = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
+        raise NoRenderer(
+            f"ffmpeg does not work ({why}); install it, or set IMAGEIO_FFMPEG_EXE to where it is, "
+            "or film a .gif with `ndp render`, which needs none."
+        ) from problem
 
 
 def stride(env: MjxEnv, fps: float) -> int:

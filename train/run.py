@@ -19,6 +19,8 @@ from train.checks import check_any, settings
 from train.errors import UserError
 from train.grid import AnyConfig, replaced
 
+CONFIG = "config.json"
+
 Which = Literal["latest", "best"]
 """A run's latest checkpoint, or the one of its best evaluation."""
 
@@ -51,17 +53,52 @@ def fresh(config: Config, out: Path | None) -> Path:
     Raises:
       UserError: `out` holds something already, or cannot be written.
     """
-    folder = out or next_free(Path("runs") / default_name(config))
-    check_free(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    return claim(out, Path("runs") / default_name(config), mark=CONFIG)
+
+
+def claim(out: Path | None, default: Path, *, mark: str) -> Path:
+    """Creates a folder for one caller alone, however many ask for it at the same moment.
+
+    Args:
+      out: the folder, which may exist if it is empty.
+      default: what is tried if there is no `out`, then with -2, -3, ... behind its name.
+      mark: the file that says that the folder is taken; made empty, to be overwritten.
+
+    Raises:
+      UserError: `out` holds something already, or cannot be written.
+    """
+    check_free(out) if out else check_place(default)
+    folder = out or make_next(default)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / mark).touch(exist_ok=False)
+    except FileExistsError:
+        raise taken(folder) from None
     return folder
+
+
+def make_next(folder: Path) -> Path:
+    """Makes `folder`, or folder-2, folder-3, ... whichever does not exist yet."""
+    candidate, number = folder, 2
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            candidate.mkdir()
+            return candidate
+        except FileExistsError:
+            candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
 
 
 def check_free(folder: Path) -> None:
     """Raises `UserError` unless `folder` is empty or can be made."""
     check_place(folder)
     if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"The output folder {folder} is not empty; choose another --out.")
+        raise taken(folder)
+
+
+def taken(folder: Path) -> UserError:
+    """That a folder cannot be used because there is something in it."""
+    return UserError(f"The output folder {folder} is not empty; choose another --out.")
 
 
 def check_place(path: Path) -> None:
@@ -90,14 +127,6 @@ def held(folder: Path) -> Iterator[None]:
         ) from None
     finally:
         os.close(handle)
-
-
-def next_free(folder: Path) -> Path:
-    """`folder`, or folder-2, folder-3, ... whichever does not exist yet."""
-    candidate, number = folder, 2
-    while candidate.exists():
-        candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
-    return candidate
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -132,7 +161,7 @@ def with_steps(config: AnyConfig, steps: int | None) -> AnyConfig:
 
 def save_steps(folder: Path, steps: int) -> None:
     """Changes the steps in config.json and nothing else."""
-    path = folder / "config.json"
+    path = folder / CONFIG
     content = json.loads(path.read_text())
     content.get("descent", content)["steps"] = steps
     write_json(path, content)
@@ -140,12 +169,12 @@ def save_steps(folder: Path, steps: int) -> None:
 
 def save_config(folder: Path, config: Config, versions: dict[str, str]) -> None:
     """Writes config.json: every setting, and what the run was made with."""
-    write_json(folder / "config.json", dataclasses.asdict(config) | {"versions": versions})
+    write_json(folder / CONFIG, dataclasses.asdict(config) | {"versions": versions})
 
 
 def copy_config(folder: Path, path: Path) -> None:
     """Writes the settings of a run to a file that `ndp train --config` takes."""
-    write_whole(path, (folder / "config.json").read_text())
+    write_whole(path, (folder / CONFIG).read_text())
 
 
 def load_config(folder: Path) -> TrainConfig:
@@ -182,7 +211,7 @@ def config_file(folder: Path) -> Path:
     Raises:
       UserError: the folder is not a run.
     """
-    path = folder / "config.json"
+    path = folder / CONFIG
     if not folder.exists():
         raise UserError(f"There is no run folder {folder}.")
     if not path.is_file():

@@ -1,13 +1,23 @@
 """What the process needs before JAX and MuJoCo are imported or used."""
 
+import io
 import os
+import shutil
 import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from envs.importing import importing_mjx
+from train.errors import UserError
 
 PACKAGES = ("ndp-jax", "jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujoco-mjx")
+
+NARROWEST = 20
+"""Columns that help and tables are laid out for at least."""
 
 
 def prepare() -> None:
@@ -33,10 +43,69 @@ def configure_jax() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+def find_device() -> None:
+    """Lets JAX look for its devices, so that it fails now where it cannot find them."""
+    import jax
+
+    jax.devices()
+
+
+@contextmanager
+def device_explained() -> Iterator[None]:
+    """Turns the lack of a device that JAX shall compute on into a sentence.
+
+    Raises:
+      UserError: there is none.
+    """
+    try:
+        yield
+    except (RuntimeError, AssertionError) as error:
+        asserted = traceback.extract_tb(error.__traceback__)[-1].name == "backends"
+        if not asserted and "Unable to initialize backend" not in str(error):
+            raise
+        wanted = os.environ.get("JAX_PLATFORMS")
+        named = f"JAX_PLATFORMS is {wanted}, and " if wanted else ""
+        why = str(error).split(" (")[0].rstrip(".")
+        raise UserError(
+            f"{named}JAX finds no such device here{f' ({why})' if why else ''}; set "
+            "JAX_PLATFORMS=cpu, or unset it to take the best device there is."
+        ) from None
+
+
+def prepare_terminal() -> None:
+    """Lets what is printed fit into any terminal or file.
+
+    Characters that it lacks are shown by their numbers, and in one too narrow for the help, with
+    which tyro would not come to an end, lines are wrapped.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)
+
+
 def cache_folder() -> Path:
-    """The project's folder in the user's cache, which XDG_CACHE_HOME moves."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "ndp-jax"
+    """The project's folder in the user's cache, which XDG_CACHE_HOME moves.
+
+    Without a home that can be written it is one of the user's own among the temporary files.
+
+    Raises:
+      UserError: that belongs to somebody else.
+    """
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "ndp-jax"
+    try:
+        cache = Path.home() / ".cache"
+        nearest = next(place for place in (cache, *cache.parents) if place.exists())
+        if os.access(nearest, os.W_OK | os.X_OK):
+            return cache / "ndp-jax"
+    except (RuntimeError, OSError):  # an unknown user, or a home that is out of bounds
+        pass
+    folder = Path(tempfile.gettempdir()) / f"ndp-jax-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise UserError(f"{folder} belongs to another user; set XDG_CACHE_HOME.")
+    return folder
 
 
 def versions() -> dict[str, str]:

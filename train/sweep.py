@@ -24,6 +24,7 @@ from train.devices import choose
 from train.errors import Interrupted, UserError
 from train.evaluate import batch_keys, held_out_key, summarize, validation_key
 from train.grid import Grid
+from train.hints import hint
 from train.loop import add_rows, compare_versions, evaluation_due, explained, interruption
 from train.metrics import EVALUATIONS, TIMING
 from train.population import Population, Programs, make_programs
@@ -69,7 +70,7 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
       UserError, Stopped, Interrupted: as `sweep`.
     """
     console.print(f"Sweep folder {found.folder}", soft_wrap=True)
-    again = f"ndp sweep --resume {found.folder}"
+    again = hint("sweep", "--resume", found.folder)
     needs = f"{len(found.runs)} members with {found.runs[0].config.num_envs} environments each"
     with explained(found.folder, needs=needs, again=again), run.held(found.folder):
         allow_files(max(map(len, found.groups)))

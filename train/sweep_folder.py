@@ -64,9 +64,7 @@ def fresh(grid: Grid, out: Path | None, *, halving: bool, versions: dict[str, st
     Raises:
       UserError: `out` holds something already, or cannot be written.
     """
-    folder = out or run.next_free(Path("runs") / default_name(grid.members[0].config))
-    run.check_free(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = run.claim(out, Path("runs") / default_name(grid.members[0].config), mark=SWEEP)
     width = len(str(len(grid.members) - 1))
     names = {}
     for number, (setting, config) in enumerate(grid.members):

@@ -13,7 +13,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from jaxtyping import Array
 
 from ndp_jax import DMP
-from ndp_jax.dmp import orthonormal
+from ndp_jax.fitting import orthonormal
 from ndp_jax.writing import EXTENT
 from train.digit_writing import MIDDLE
 
@@ -75,6 +75,9 @@ def integrate(dmp: DMP, features: Any, movements: Any) -> Any:
     forcing = weights @ features
     if dmp.forcing == "scaled":
         forcing = forcing * (goal - position)[..., None]
+    if dmp.forcing == "hoffmann":
+        phase = (1 - dmp.alpha_x / dmp.n_steps) ** torch.arange(1, dmp.n_steps + 1).to(forcing)
+        forcing = forcing - dmp.alpha**2 / 4 * (goal - position)[..., None] * phase
     z, dt = torch.zeros_like(position), dmp.tau / dmp.n_steps
     positions = [position]
     for push in forcing.unbind(-1):

@@ -17,7 +17,8 @@ def test_the_renderer_is_chosen_only_where_nobody_else_did(
     monkeypatch, environment, libraries, chosen
 ):
     for name in ("MUJOCO_GL", "DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what is set here is taken back
+        monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(importing.sys, "platform", "linux")

@@ -24,8 +24,10 @@ def test_log_prob_is_scipys(normals):
 def test_log_prob_takes_one_deviation_per_event(normals):
     mean, log_std, value, _ = normals
     every = jnp.broadcast_to(log_std, mean.shape)
-    np.testing.assert_array_equal(
-        distributions.log_prob(mean, log_std, value), distributions.log_prob(mean, every, value)
+    np.testing.assert_allclose(
+        distributions.log_prob(mean, log_std, value),
+        distributions.log_prob(mean, every, value),
+        rtol=1e-12,
     )
 
 
@@ -51,7 +53,7 @@ def test_sample_is_differentiable_and_keeps_the_dtype():
     total = jax.grad(lambda *args: distributions.sample(key, *args).sum(), argnums=(0, 1))
     to_mean, to_log_std = total(mean, log_std)
     np.testing.assert_array_equal(to_mean, [1, 1])
-    np.testing.assert_allclose(to_log_std, noise, rtol=1e-6)
+    np.testing.assert_allclose(to_log_std, noise, atol=2e-6)
     with jax.enable_x64(True):
         assert distributions.sample(key, mean, log_std).dtype == jnp.float32
 
@@ -74,4 +76,4 @@ def test_kl_adds_over_dimensions_and_vanishes_on_itself(normals):
     parts = [distributions.kl(*(x[..., i : i + 1] for x in normals)) for i in range(4)]
     np.testing.assert_allclose(distributions.kl(*normals), sum(parts), rtol=1e-12)
     mean, log_std, _, _ = normals
-    np.testing.assert_array_equal(distributions.kl(mean, log_std, mean, log_std), np.zeros((5, 3)))
+    np.testing.assert_allclose(distributions.kl(mean, log_std, mean, log_std), 0, atol=1e-12)

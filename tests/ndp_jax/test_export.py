@@ -5,9 +5,12 @@ import errno
 import functools
 import hashlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -35,6 +38,16 @@ def primitive_head(kind=PrimitiveHead, *, action_size=DIMS, method="matrix", for
         method=method,
     )
 
+
+ALONE = """
+import sys, jax.export, numpy
+folder = sys.argv[1]
+with open(folder + "/policy.stablehlo", "rb") as file:
+    act = jax.export.deserialize(file.read()).call
+numpy.save(folder + "/actions.npy", act(*numpy.load(folder + "/seen.npz").values()))
+assert not {"ndp_jax", "flax"} & set(sys.modules)
+"""
+"""Acts on what was seen, with JAX alone."""
 
 HEADS = {
     "ndp": primitive_head(),
@@ -141,6 +154,48 @@ def test_it_tells_its_sizes(saved, name):
             "ppo": ((9,), 0, 1, 3),
         }[name]
     )
+
+
+def test_it_shows_in_a_line(path):
+    save_policy(path, *learned("ndp with gripper"), about=ABOUT)
+    assert repr(load_policy(path)) == (
+        "LoadedPolicy(push: observation (9,), velocity (3,) -> actions (5, 4); "
+        "PrimitiveHead, 533 parameters)"
+    )
+    save_policy(path, *learned("ppo"), about={})
+    assert repr(load_policy(path)) == (
+        "LoadedPolicy(observation (9,) -> actions (1, 3); DirectHead, 343 parameters)"
+    )
+
+
+def test_it_takes_lists(loaded):
+    observation, velocity = inputs(())
+    actions = loaded(observation.tolist(), velocity.tolist())
+    np.testing.assert_array_equal(actions, loaded(observation, velocity))
+    message = "observation is ['one']; give numbers, as an array or in lists of equal lengths."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        loaded(["one"])
+
+
+def test_it_goes_where_there_is_only_jax(saved, name, path, tmp_path):
+    """As StableHLO for any number of robots, in a process that has no package of ours."""
+    _, loaded = saved
+    batch = jax.export.symbolic_shape("batch")
+    shapes = [jax.ShapeDtypeStruct((*batch, size), jnp.float32) for size in (OBSERVED, DIMS)]
+    exported = jax.export.export(jax.jit(loaded), platforms=["cpu", "cuda"])(*shapes)
+    (tmp_path / "policy.stablehlo").write_bytes(exported.serialize())
+    observation, velocity = inputs((4,))
+    again = jax.export.deserialize((tmp_path / "policy.stablehlo").read_bytes())
+    np.testing.assert_allclose(
+        again.call(observation, velocity), loaded(observation, velocity), rtol=1e-5, atol=1e-5
+    )
+    if name == "ndp":
+        np.savez(tmp_path / "seen.npz", observation=observation, velocity=velocity)
+        command = [sys.executable, "-c", ALONE, tmp_path]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        there = np.load(tmp_path / "actions.npy")
+        np.testing.assert_allclose(there, loaded(observation, velocity), rtol=1e-5, atol=1e-5)
 
 
 def test_it_is_a_pure_function_for_jit_and_vmap(loaded):

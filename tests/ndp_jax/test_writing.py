@@ -10,7 +10,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from ndp_jax import DMP, load_policy, load_writer, normalize, rollout, save_policy, save_writer
-from ndp_jax.dmp import FORCINGS, METHODS, orthonormal
+from ndp_jax.dmp import FORCINGS, METHODS
+from ndp_jax.fitting import orthonormal
 from ndp_jax.networks import CNN
 from ndp_jax.policies import DirectHead, Policy
 from ndp_jax.writing import ParameterHead, PathHead, StrokeHead, Writer, integrate
@@ -192,6 +193,21 @@ def test_a_loaded_writer_writes_as_before_bit_for_bit(path, head, start, batch):
     np.testing.assert_array_equal(loaded(*seen), expected)
     given = [np.asarray(x, float) for x in seen if x is not None]
     np.testing.assert_array_equal(loaded(*given), expected)
+
+
+def test_a_loaded_writer_shows_in_a_line(path):
+    assert repr(saved(path, "path", "predicted")) == (
+        "LoadedWriter(image (9, 9) -> path (13, 2); PathHead, 341 parameters)"
+    )
+    assert repr(saved(path, "stroke", "given")) == (
+        "LoadedWriter(image (9, 9), start (2,) -> path (13, 2); StrokeHead, 255 parameters)"
+    )
+
+
+def test_a_loaded_writer_takes_lists(path):
+    loaded = saved(path, "stroke", "given")
+    image, begin = inputs((), "given")
+    np.testing.assert_array_equal(loaded(image.tolist(), begin.tolist()), loaded(image, begin))
 
 
 def test_a_loaded_writer_is_a_pure_function(path):

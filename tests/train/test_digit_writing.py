@@ -147,8 +147,11 @@ def test_judgement(loaded):
     written[5] += 1
     found = judge_paths(written, held_out)
     np.testing.assert_allclose([found["error"], found["worst"]], [3 / 16, 2.0], rtol=1e-5)
-    said = digit_writing.sentence(found)
-    assert said == "Error 0.187 px^2 per coordinate, at worst 2, 16 held-out digits"
+
+
+def test_the_sentence_tells_three_digits():
+    said = digit_writing.sentence({"samples": 16, "error": 0.18765, "worst": 2.0})
+    assert said == "Error 0.188 px^2 per coordinate, at worst 2, 16 held-out digits"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def visited(*, batch, seed=0, steps=9):
     descent = Descent(steps=steps, batch=batch)
     variables = {"params": {"p": jnp.zeros(())}}
     _, rows = descend(descent, numbers, loss=loss, seed=seed, variables=variables)
-    sums = [int(row["gradient_norm"]) for row in rows]
+    sums = [round(float(row["gradient_norm"])) for row in rows]
     return [{n for n in range(EXAMPLES) if total >> n & 1} for total in sums]
 
 

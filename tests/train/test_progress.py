@@ -1,4 +1,5 @@
 import io
+import itertools
 import time
 
 import pytest
@@ -25,13 +26,12 @@ def test_pace_tells_how_long_it_still_takes():
 def test_learning_counts_what_was_not_finite_and_shows_the_evaluation():
     line = "success 0.50  return 123,457  kl 0.012  clipped 0.25  nan 3"
     assert learning(NUMBERS, None) == line
-    assert learning(NUMBERS, {"success": 0.875}) == f"{line}  evaluated 0.88"
+    assert learning(NUMBERS, {"success": 0.876}) == f"{line}  evaluated 0.88"
 
 
 def run(console, monkeypatch):
     """Three updates of 100 steps, each a second after the one before."""
-    times = iter(range(100))
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(times)))
+    monkeypatch.setattr(time, "monotonic", itertools.count(0.0).__next__)
     with progress(console, total=300) as report:
         for steps in (100, 200, 300):
             report(steps=steps, learning=learning(NUMBERS, {"success": 1.0}))
@@ -50,7 +50,7 @@ def test_without_a_terminal_progress_is_plain_lines(monkeypatch):
 def test_a_live_display_fits_the_terminal(monkeypatch, width):
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=width, legacy_windows=False)
-    monkeypatch.setattr(time, "monotonic", iter(range(1000)).__next__)
+    monkeypatch.setattr(time, "monotonic", itertools.count(0.0).__next__)
     with progress(console, total=300) as report:
         for steps in (100, 200):
             report(steps=steps, learning=learning(NUMBERS, {"success": 1.0}))

@@ -50,7 +50,7 @@ def valid(draw, policies=("ndp", "ppo-multi", "ppo")):
         ),
         alpha_x=draw(numbers(min(ALPHA_X_RANGE[1], chunk * substeps), low=ALPHA_X_RANGE[0])),
         kernel=draw(st.sampled_from(KERNELS)),
-        forcing=draw(st.sampled_from(("scaled", "unscaled"))),
+        forcing=draw(st.sampled_from(("scaled", "unscaled", "hoffmann"))),
         substeps=substeps,
         method=draw(st.sampled_from(("matrix", "scan"))),
         goal_scale=draw(numbers(AT_MOST["goal_scale"])),

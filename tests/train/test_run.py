@@ -1,12 +1,16 @@
 import dataclasses
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from configs import IMITATED, PRESETS, CloneConfig, DigitsConfig, Network, TrainConfig
-from train import run
+from train import run, sweep_folder
 from train.errors import UserError
+from train.grid import lay_out
 
 CONFIG = PRESETS["push"]
 
@@ -22,6 +26,49 @@ def test_default_folders_never_collide(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [run.fresh(CONFIG, None).as_posix() for _ in range(3)]
     assert names == [f"runs/push-ndp-seed0{suffix}" for suffix in ("", "-2", "-3")]
+
+
+def at_the_same_moment(callers, ask):
+    """What so many threads are given that ask at once: results and refusals."""
+    barrier = threading.Barrier(callers)
+
+    def asking(_):
+        barrier.wait()
+        try:
+            return ask()
+        except UserError as refusal:
+            return refusal
+
+    with ThreadPoolExecutor(callers) as pool:
+        return list(pool.map(asking, range(callers)))
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+def test_callers_at_the_same_moment_share_no_folder(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    grid = lay_out([CONFIG], {}, seeds=2, samples=None)
+    options = {"halving": False, "versions": {}}
+
+    def ask(out):
+        if kind == "run":
+            return run.fresh(CONFIG, out)
+        return sweep_folder.fresh(grid, out, **options).folder
+
+    for attempt in range(10):
+        folders = at_the_same_moment(8, partial(ask, None))
+        assert len(set(folders)) == 8
+        answers = at_the_same_moment(8, partial(ask, tmp_path / f"out-{attempt}"))
+        refusals = [answer for answer in answers if isinstance(answer, UserError)]
+        assert len(refusals) == 7
+        assert {str(refusal) for refusal in refusals} == {
+            f"The output folder {tmp_path / f'out-{attempt}'} is not empty; choose another --out."
+        }
+
+
+def test_an_empty_folder_can_be_taken_once(tmp_path):
+    assert run.fresh(CONFIG, tmp_path) == tmp_path
+    with pytest.raises(UserError, match="is not empty"):
+        run.fresh(CONFIG, tmp_path)
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
