@@ -23,7 +23,6 @@ from jaxtyping import Array, Key, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 import envs
-from envs.camera import Camera
 from envs.importing import importing_mjx
 from envs.limits import check_batch
 
@@ -31,6 +30,7 @@ with importing_mjx():
     from brax.envs.base import State
 
     from envs.base import MjxEnv
+    from envs.camera import Camera
 
 try:
     import gymnasium
