@@ -10,12 +10,14 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import mujoco
 import numpy as np
 from jaxtyping import Float
-from mujoco.rendering.classic import gl_context
 
-from envs.importing import choose_renderer
+from envs.importing import choose_renderer, importing_mjx
+
+with importing_mjx():
+    import mujoco
+    from mujoco.rendering.classic import gl_context
 
 HEIGHT, WIDTH = 480, 640
 

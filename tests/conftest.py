@@ -47,3 +47,38 @@ def renderer():
         if os.environ.get("CI"):
             pytest.fail(f"CI must draw, too. {problem}")
         pytest.skip(str(problem))
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """A folder with exported policies that move the hand somewhere: `push`, and `soccer`."""
+    import jax
+    import jax.numpy as jnp
+
+    from ndp_jax import DMP, normalize, save_policy
+    from ndp_jax.policies import Policy, PrimitiveHead
+
+    policy = Policy(
+        head=PrimitiveHead(
+            dmp=DMP(n_basis=6, n_steps=40, alpha=5.0),
+            chunk=5,
+            action_size=3,
+            duration=0.25,
+            action_scale=0.01,
+            goal_scale=0.05,
+            weight_scale=50.0,
+        ),
+        hidden=(8,),
+    )
+    params = policy.init(jax.random.key(0), jnp.zeros(9), jnp.zeros(3), jnp.zeros(3))
+    params = jax.tree.map(lambda x: x + jax.random.normal(jax.random.key(1), x.shape), params)
+    folder = tmp_path_factory.mktemp("policies")
+    for task in ("push", "soccer"):
+        about = {
+            "task": task,
+            "action_scale": 0.01,
+            "action_limit": 1.0,
+            "config": {"episode_length": 12},
+        }
+        save_policy(folder / task, policy, params, normalize.init((9,)), about=about)
+    return folder

@@ -7,50 +7,18 @@ import sys
 from pathlib import Path
 
 import gymnasium
-import jax
-import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
 
 import envs.gym  # noqa: F401 (prints and registers the tasks when first imported)
-from ndp_jax import DMP, load_policy, normalize, save_policy
-from ndp_jax.policies import Policy, PrimitiveHead
+from ndp_jax import load_policy
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 OUTPUT = r"(episode \d+: distance (1[5-9]|2\d|3[0-6])\.\d cm\n){2}"
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """Policies that move the hand somewhere: for push, and for another task."""
-    policy = Policy(
-        head=PrimitiveHead(
-            dmp=DMP(n_basis=6, n_steps=40, alpha=5.0),
-            chunk=5,
-            action_size=3,
-            duration=0.25,
-            action_scale=0.01,
-            goal_scale=0.05,
-            weight_scale=50.0,
-        ),
-        hidden=(8,),
-    )
-    params = policy.init(jax.random.key(0), jnp.zeros(9), jnp.zeros(3), jnp.zeros(3))
-    params = jax.tree.map(lambda x: x + jax.random.normal(jax.random.key(1), x.shape), params)
-    folder = tmp_path_factory.mktemp("policies")
-    for task in ("push", "soccer"):
-        about = {
-            "task": task,
-            "action_scale": 0.01,
-            "action_limit": 1.0,
-            "config": {"episode_length": 12},
-        }
-        save_policy(folder / task, policy, params, normalize.init((9,)), about=about)
-    return folder
-
-
-def test_c_mujoco_alone_drives_the_robot(files):
+def test_c_mujoco_alone_drives_the_robot(untrained):
     """In a process of its own, which imports no simulator but MuJoCo."""
     program = (
         "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__');"
@@ -58,23 +26,23 @@ def test_c_mujoco_alone_drives_the_robot(files):
         "assert not others, others"
     )
     script = EXAMPLES / "c_mujoco_policy.py"
-    command = [sys.executable, "-c", program, script, files / "push", "--episodes", "2"]
+    command = [sys.executable, "-c", program, script, untrained / "push", "--episodes", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(OUTPUT + r"success 0\.00\n", done.stdout)
 
 
-def test_gymnasium_drives_the_robot(files, capsys):
+def test_gymnasium_drives_the_robot(untrained, capsys):
     """The episode's twelve steps end within the third query."""
     example = runpy.run_path(str(EXAMPLES / "gym_policy.py"))
-    assert example["play"](files / "push", episodes=2) == 0
+    assert example["play"](untrained / "push", episodes=2) == 0
     assert re.fullmatch(OUTPUT, capsys.readouterr().out)
 
 
-def test_both_examples_see_and_do_the_same(files):
+def test_both_examples_see_and_do_the_same(untrained):
     """From the same start, C MuJoCo's observation and velocity are those of the environment."""
     example = runpy.run_path(str(EXAMPLES / "c_mujoco_policy.py"))
-    policy = load_policy(files / "push")
+    policy = load_policy(untrained / "push")
     env = gymnasium.make("ndp/push-v0", episode_length=12)
     expected, info = env.reset(seed=3)
 
@@ -111,10 +79,10 @@ def test_starts_are_those_of_the_task():
     assert np.linalg.norm((puck - goal)[:, :2], axis=1).min() >= 0.15
 
 
-def test_another_tasks_policy_is_refused(files):
+def test_another_tasks_policy_is_refused(untrained):
     example = runpy.run_path(str(EXAMPLES / "c_mujoco_policy.py"))
     with pytest.raises(SystemExit, match="was trained on soccer, and this is push"):
-        example["play"](files / "soccer", episodes=1)
+        example["play"](untrained / "soccer", episodes=1)
 
 
 def test_a_drawn_curve_is_fitted_and_moved():
