@@ -52,7 +52,7 @@ class Jaco(MjxEnv):
         model = self.mj_model
         fingers = (f"jaco_link_finger_{number}" for number in (1, 2, 3))
         self._fingers = jnp.array([model.body(name).id for name in fingers])
-        self._low, self._high = jnp.asarray(model.actuator_ctrlrange.T, jnp.float32)
+        self._low, self._high = jnp.asarray(model.actuator_ctrlrange.T, float)
 
     @property
     def action_size(self) -> int:
