@@ -90,9 +90,7 @@ def normalize(
     return jnp.clip((value - mean) / deviation, -clip, clip)
 
 
-def init_reward_scale(
-    shape: tuple[int, ...] = (), *, dtype: DTypeLike = float
-) -> RewardScale:
+def init_reward_scale(shape: tuple[int, ...] = (), *, dtype: DTypeLike = float) -> RewardScale:
     """Reward scaling before the first step of environments batched as `shape`."""
     return RewardScale(returns=jnp.zeros(shape, dtype), stats=init(dtype=dtype))
 

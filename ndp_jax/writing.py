@@ -145,9 +145,7 @@ class Writer(nn.Module):
         return Written(path=path, parameters=parameters)
 
 
-def _outputs(
-    count: int, features: Float[Array, "*batch features"]
-) -> Float[Array, "*batch count"]:
+def _outputs(count: int, features: Float[Array, "*batch features"]) -> Float[Array, "*batch count"]:
     """The last layer of a head."""
     return nn.Dense(
         count,
