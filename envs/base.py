@@ -44,10 +44,12 @@ class MjxEnv(Env):
 
     `State.done` is 1 only where the guard strikes: on a non-finite action, or where the physics
     diverges. The physics then stays as it was before the step (at the settled start pose, if that
-    was not finite either), the reward is 0 and `metrics["nan"]` is 1. Time limits are the caller's
-    business; `episode_length` is the task's. A robot sets `action_scale`, the position change of a
-    unit action in the units of `robot_state`, and `action_limit`: actions are clipped to plus and
-    minus that. `State.info` holds what the reward remembers of the episode (`_remember`).
+    was not finite either), the reward is 0 and `metrics["nan"]` is 1. With JAX_DEBUG_NANS or
+    JAX_DEBUG_INFS it never strikes, so that JAX stops at what comes out. Time limits are the
+    caller's business; `episode_length` is the task's. A robot sets `action_scale`, the position
+    change of a unit action in the units of `robot_state`, and `action_limit`: actions are clipped
+    to plus and minus that. `State.info` holds what the reward remembers of the episode
+    (`_remember`).
     """
 
     action_scale: float
@@ -175,6 +177,8 @@ class MjxEnv(Env):
         before: Any = state.pipeline_state
         after, path = self._simulate(before, self._command(before, action))
         sound = jnp.all(jnp.isfinite(action)) & _is_finite(after)
+        if jax.config.jax_debug_nans or jax.config.jax_debug_infs:
+            sound = jnp.ones_like(sound)
         last_sound = _choose(_is_finite(before), before, self._home)
         data = self._locate(_choose(sound, after, last_sound))
         points = self._points(data)

@@ -52,7 +52,7 @@ class Jaco(MjxEnv):
         model = self.mj_model
         fingers = (f"jaco_link_finger_{number}" for number in (1, 2, 3))
         self._fingers = jnp.array([model.body(name).id for name in fingers])
-        self._low, self._high = jnp.asarray(model.actuator_ctrlrange.T, jnp.float32)
+        self._low, self._high = jnp.asarray(model.actuator_ctrlrange.T, float)
 
     @property
     def action_size(self) -> int:
@@ -127,14 +127,15 @@ def follow(
     data: Any = state.pipeline_state
     step = jnp.round(data.time / _CONTROL_STEP).astype(int)
     steps = jnp.array([waypoint.step for waypoint in waypoints])
-    arms = jnp.array([waypoint.arm or (jnp.nan,) * 6 for waypoint in waypoints])
+    stays = jnp.array([waypoint.arm is None for waypoint in waypoints])
+    arms = jnp.array([waypoint.arm or (0.0,) * 6 for waypoint in waypoints])
     slopes = jnp.array([waypoint.slope for waypoint in waypoints])
     fingers = jnp.array([(waypoint.fingers,) * 3 for waypoint in waypoints])
 
     index = jnp.minimum(jnp.searchsorted(steps, step, side="right"), len(waypoints) - 1)
     aside = data.qpos[..., 9:11] - jnp.array(cube)
     arm = arms[index] + jnp.einsum("...ij,...j->...i", slopes[index], aside)
-    arm = jnp.where(jnp.isnan(arm), data.ctrl[..., :6], arm)
+    arm = jnp.where(stays[index][..., None], data.ctrl[..., :6], arm)
     target = jnp.concatenate([arm, fingers[index]], axis=-1)
     left = jnp.maximum(steps[index] - step, 1)[..., None]
     return (target - data.ctrl) / left / _ACTION_SCALE

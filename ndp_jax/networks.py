@@ -7,6 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+def parameter_dtype(x: Array) -> jnp.dtype:
+    """Of a layer that is given `x`: float64 for float64, else float32."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
 class MLP(nn.Module):
     """Tanh layers with orthogonal weights of gain sqrt(2) and zero biases.
 
@@ -18,7 +23,11 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch width"]:
         for width in self.widths:
-            x = nn.Dense(width, kernel_init=nn.initializers.orthogonal(jnp.sqrt(2.0)))(x)
+            x = nn.Dense(
+                width,
+                kernel_init=nn.initializers.orthogonal(jnp.sqrt(2.0)),
+                param_dtype=parameter_dtype(x),
+            )(x)
             x = nn.tanh(x)
         return x
 
@@ -42,6 +51,12 @@ class CNN(nn.Module):
         self, x: Float[Array, "*batch height width channels"]
     ) -> Float[Array, "*batch features"]:
         for channels in self.channels:
-            window = (self.kernel, self.kernel)
-            x = nn.relu(nn.Conv(channels, window, strides=2, padding="VALID")(x))
+            convolve = nn.Conv(
+                channels,
+                (self.kernel, self.kernel),
+                strides=2,
+                padding="VALID",
+                param_dtype=parameter_dtype(x),
+            )
+            x = nn.relu(convolve(x))
         return x.reshape(*x.shape[:-3], -1)

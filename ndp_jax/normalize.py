@@ -46,8 +46,8 @@ class RewardScale(struct.PyTreeNode):
     stats: RunningStats
 
 
-def init(shape: tuple[int, ...] = (), *, dtype: DTypeLike = jnp.float32) -> RunningStats:
-    """Statistics of no samples yet, each of which will have this shape."""
+def init(shape: tuple[int, ...] = (), *, dtype: DTypeLike = float) -> RunningStats:
+    """Statistics of no samples yet, each of which will have this shape, in JAX's default float."""
     return RunningStats(
         mean=jnp.zeros(shape, dtype),
         variance=jnp.ones(shape, dtype),
@@ -90,9 +90,7 @@ def normalize(
     return jnp.clip((value - mean) / deviation, -clip, clip)
 
 
-def init_reward_scale(
-    shape: tuple[int, ...] = (), *, dtype: DTypeLike = jnp.float32
-) -> RewardScale:
+def init_reward_scale(shape: tuple[int, ...] = (), *, dtype: DTypeLike = float) -> RewardScale:
     """Reward scaling before the first step of environments batched as `shape`."""
     return RewardScale(returns=jnp.zeros(shape, dtype), stats=init(dtype=dtype))
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ndp_jax.dmp import DMP, rollout
-from ndp_jax.networks import CNN, MLP
+from ndp_jax.networks import CNN, MLP, parameter_dtype
 
 OUTPUT_INIT = nn.initializers.orthogonal(0.01)
 """The last layer starts near zero, so that the first actions lie well inside the action box."""
@@ -89,10 +89,9 @@ class PrimitiveHead(nn.Module):
         velocity: Float[Array, "*batch D"],
     ) -> Float[Array, "*batch T A"]:
         batch, dims = position.shape[:-1], position.shape[-1]
-        offset = nn.Dense(dims, kernel_init=OUTPUT_INIT, name="goal")(features)
-        weights = nn.Dense(dims * self.dmp.n_basis, kernel_init=OUTPUT_INIT, name="weights")(
-            features
-        )
+        options = {"kernel_init": OUTPUT_INIT, "param_dtype": parameter_dtype(features)}
+        offset = nn.Dense(dims, name="goal", **options)(features)
+        weights = nn.Dense(dims * self.dmp.n_basis, name="weights", **options)(features)
         goal = position + self.goal_scale * offset
         unit = self.weight_scale * (1 if self.dmp.forcing == "scaled" else self.goal_scale)
         path = rollout(
@@ -128,7 +127,11 @@ class DirectHead(nn.Module):
         velocity: Float[Array, "*batch D"],
     ) -> Float[Array, "*batch T A"]:
         del position, velocity
-        actions = nn.Dense(self.chunk * self.action_size, kernel_init=OUTPUT_INIT)(features)
+        actions = nn.Dense(
+            self.chunk * self.action_size,
+            kernel_init=OUTPUT_INIT,
+            param_dtype=parameter_dtype(features),
+        )(features)
         return actions.reshape(*features.shape[:-1], self.chunk, self.action_size)
 
 
@@ -177,6 +180,9 @@ class Policy(nn.Module):
         )
         critic = MLP(self.hidden, name="critic")(observation)
         value = nn.Dense(
-            self.head.chunk, kernel_init=nn.initializers.orthogonal(1.0), name="value"
+            self.head.chunk,
+            kernel_init=nn.initializers.orthogonal(1.0),
+            param_dtype=parameter_dtype(critic),
+            name="value",
         )(critic)
         return PolicyOutput(mean=mean, log_std=log_std, value=value)

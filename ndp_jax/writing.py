@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from ndp_jax.dmp import DMP, rollout
 from ndp_jax.fitting import orthonormal
-from ndp_jax.networks import CNN
+from ndp_jax.networks import CNN, parameter_dtype
 
 EXTENT = 5.0
 """Pixels of a stroke that a unit of network output stands for."""
@@ -53,7 +53,7 @@ class StrokeHead(nn.Module):
         self, features: Float[Array, "*batch features"], *, given: bool
     ) -> Float[Array, "*batch 2 P"]:
         basis = orthonormal(self.dmp, start=not given)
-        outputs = nn.Dense(2 * len(basis), kernel_init=nn.initializers.normal(0.01))(features)
+        outputs = _outputs(2 * len(basis), features)
         outputs = EXTENT * outputs.reshape(*features.shape[:-1], 2, len(basis))
         return outputs @ jnp.asarray(basis.T, features.dtype)
 
@@ -77,7 +77,7 @@ class ParameterHead(nn.Module):
         shape = (2, self.dmp.n_basis + 2 - given)
         mean = self.variable("fitted", "mean", jnp.zeros, shape, features.dtype)
         deviation = self.variable("fitted", "deviation", jnp.ones, shape, features.dtype)
-        outputs = nn.Dense(2 * shape[1], kernel_init=nn.initializers.normal(0.01))(features)
+        outputs = _outputs(2 * shape[1], features)
         outputs = outputs.reshape(*features.shape[:-1], *shape)
         mean, deviation = (jnp.broadcast_to(v.value, outputs.shape) for v in (mean, deviation))
         return mean + deviation * outputs
@@ -96,7 +96,7 @@ class PathHead(nn.Module):
     def __call__(
         self, features: Float[Array, "*batch features"]
     ) -> Float[Array, "*batch samples 2"]:
-        outputs = nn.Dense(2 * self.samples, kernel_init=nn.initializers.normal(0.01))(features)
+        outputs = _outputs(2 * self.samples, features)
         return EXTENT * outputs.reshape(*features.shape[:-1], self.samples, 2)
 
 
@@ -138,12 +138,21 @@ class Writer(nn.Module):
         if start is not None:
             x = jnp.concatenate([x, (start - centre) / EXTENT], axis=-1)
         for width in self.hidden:
-            x = nn.relu(nn.Dense(width)(x))
+            x = nn.relu(nn.Dense(width, param_dtype=parameter_dtype(x))(x))
         if isinstance(self.head, PathHead):
             return Written(path=centre[..., None, :] + self.head(x), parameters=None)
         parameters = self.head(x, given=start is not None)
         path = integrate(self.head.dmp, parameters, start, middle=middle, method=self.method)
         return Written(path=path, parameters=parameters)
+
+
+def _outputs(count: int, features: Float[Array, "*batch features"]) -> Float[Array, "*batch count"]:
+    """The last layer of a head."""
+    return nn.Dense(
+        count,
+        kernel_init=nn.initializers.normal(0.01),
+        param_dtype=parameter_dtype(features),
+    )(features)
 
 
 def integrate(

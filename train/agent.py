@@ -61,7 +61,7 @@ def make_env(config: TrainConfig) -> MjxEnv:
 
 
 class Hyperparameters(struct.PyTreeNode):
-    """Every number of a run that does not change the shape of its program; all float32 scalars."""
+    """Every number of a run that does not change the shape of its program; scalars."""
 
     learning_rate: Float[Array, ""]
     clip: Float[Array, ""]
@@ -81,7 +81,7 @@ class Hyperparameters(struct.PyTreeNode):
 def hyperparameters(config: TrainConfig) -> Hyperparameters:
     """The sweepable numbers of a configuration."""
     numbers = {
-        name: jnp.asarray(getattr(section, name), jnp.float32)
+        name: jnp.asarray(getattr(section, name), float)
         for section in (config.ppo, config.primitive, config.network)
         for name in Hyperparameters.__dataclass_fields__
         if hasattr(section, name)

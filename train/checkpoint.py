@@ -31,7 +31,7 @@ from train.devices import gather
 from train.errors import Stopped, UserError
 from train.hosts import once
 from train.ppo import TrainState, make_learner
-from train.runtime import versions
+from train.runtime import check_process, versions
 
 FORMAT = 3
 """Changes when a `TrainState` or what lies beside it does."""
@@ -230,12 +230,15 @@ def restore(
     _check_config(made_by["config"], config, path)
 
     leaves: Any = serialization.msgpack_restore(packed)
+    made_with = made_by["versions"]
+    check_process(_implied(leaves, template) | made_with, f"Checkpoint {path}")
     for name, leaf in jax.eval_shape(_flatten, template).items():
         shape = (leaves[name].shape, leaves[name].dtype) if name in leaves else "missing"
         if shape != (leaf.shape, leaf.dtype):
             raise UserError(
-                f"Checkpoint {path} does not fit its configuration: {name} is {shape} and should "
-                f"be {(leaf.shape, leaf.dtype)}; {remedy}."
+                f"Checkpoint {path} is undamaged but of another shape than here: {name} is {shape} "
+                f"and should be {(leaf.shape, leaf.dtype)}; use what it was made with"
+                f"{_differences(made_with)}."
             )
     return step, _unflatten(leaves, template), made_by["versions"]
 
@@ -295,6 +298,24 @@ def _check_config(saved: dict[str, Any], config: Config, path: Path) -> None:
                 f"Checkpoint {path} was made with {flag(name)} {before[name]}, but the run's "
                 f"config.json says {value}; put it back."
             )
+
+
+def _implied(leaves: dict[str, np.ndarray], template: PyTree) -> dict[str, str]:
+    """The `SHAPING` settings of a process that made such leaves, as far as they tell."""
+    wide = any(leaf.dtype.itemsize == 8 for leaf in leaves.values())
+    found = {"JAX_ENABLE_X64": f"{wide:d}"}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(template):
+        bits = leaves.get(jax.tree_util.keystr(path))
+        expected = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else None
+        if expected and bits is not None and bits.shape[-1] != expected.shape[-1]:
+            found["JAX_DEFAULT_PRNG_IMPL"] = "threefry2x32" if bits.shape[-1] == 2 else "rbg"
+    return found
+
+
+def _differences(made_with: dict[str, str]) -> str:
+    now = versions()
+    others = [f"{name} {then}" for name, then in made_with.items() if now.get(name) != then]
+    return f", {', '.join(others)}" if others else ""
 
 
 def _is_key(leaf: Leaf) -> bool:

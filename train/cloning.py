@@ -142,7 +142,7 @@ def init(env: MjxEnv, config: CloneConfig, key: PRNGKeyArray, shown: Inputs) -> 
         statistics = normalize.update(statistics, shown.observation)
     else:
         statistics = picture_statistics(shown.observation)
-    first = jax.tree.map(lambda leaf: leaf[:1].astype(jnp.float32), shown)
+    first = jax.tree.map(lambda leaf: leaf[:1].astype(float), shown)
     variables = make_clone(env, config).init(key, first.observation, first.position, first.velocity)
     return {"params": variables["params"], "statistics": statistics}
 
@@ -153,7 +153,7 @@ def picture_statistics(images: UInt8[Array, "M *shape"]) -> RunningStats:
     Not centred, the scene that all pictures share drowns what differs, and a clone of faucet learns
     nothing but the mean action.
     """
-    some = images[:: -(-len(images) // SURVEYED)].astype(jnp.float32) / 255
+    some = images[:: -(-len(images) // SURVEYED)].astype(float) / 255
     stats = normalize.update(normalize.init(images.shape[1:]), some)
     variance = jnp.broadcast_to(jnp.mean(stats.variance), stats.variance.shape)
     return stats.replace(variance=variance)  # pyright: ignore[reportAttributeAccessIssue]
@@ -181,7 +181,7 @@ def make_loss(env: MjxEnv, config: CloneConfig) -> Loss:
         del key
         inputs = batch.inputs
         if config.observation == "image":
-            seen = inputs.observation.astype(jnp.float32) / 255
+            seen = inputs.observation.astype(float) / 255
             inputs = inputs.replace(observation=seen)  # pyright: ignore[reportAttributeAccessIssue]
         return jnp.mean(jnp.square(answer(variables, inputs).mean - batch.action))
 

@@ -85,7 +85,7 @@ def make_seeing_batch(env: MjxEnv, act: Act, *, num_envs: int, chunk: int) -> Pl
     @jax.jit
     def choose(learned: PyTree, episodes: Episodes, images: Array) -> Float[Array, "E T A"]:
         inputs = observe(env, episodes.state)
-        observation = images.astype(jnp.float32) / 255
+        observation = images.astype(float) / 255
         return act(learned, inputs.replace(observation=observation))  # pyright: ignore
 
     @jax.jit

@@ -19,7 +19,7 @@ from train.agent import Inputs, make_policy, observe, responder
 from train.errors import UserError
 from train.evaluate import Pose, demonstration_key, pose
 from train.ppo import TrainState
-from train.runtime import cache_folder
+from train.runtime import drawn_folder
 
 NOISE = {"throw": 0.05, "pick": 0.2, "push": 0.3, "soccer": 0.2, "faucet": 0.3}
 """Standard deviation of the noise on a task's actions, in action units: demonstrations show the way
@@ -239,7 +239,7 @@ def scripted(
     """
     kind = "-images" if images else ""
     name = f"version{VERSION}-{task}-{episodes}-of-{episode_length}-steps{kind}.npz"
-    file = cache_folder() / "demos" / name
+    file = drawn_folder("demos") / name
     if not file.exists():
         env = envs.make(task, episode_length=episode_length)
         options = {"episodes": episodes, "seed": 0, "noise": NOISE[task], "images": images}

@@ -173,7 +173,7 @@ def seen(
 ) -> tuple[Float[Array, "batch 40 40"], Float[Array, "batch 2"] | None]:
     """What the model is given."""
     start = batch.path[:, 0] if config.start == "given" else None
-    return batch.image.astype(jnp.float32) / 255, start
+    return batch.image.astype(float) / 255, start
 
 
 def make_write(config: DigitsConfig) -> Callable[[PyTree, Digits], Float[np.ndarray, "N 301 2"]]:

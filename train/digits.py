@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from train import archive
 from train.errors import UserError
-from train.runtime import cache_folder
+from train.runtime import drawn_folder
 
 SIZE = 40
 """Width and height of a picture in pixels."""
@@ -159,7 +159,7 @@ def load(count: int, *, seed: int = 0, split: Split = "train") -> Digits:
     """
     if count < 1:
         raise UserError(f"The number of digits is {count}; give at least 1.")
-    file = cache_folder() / "digits" / f"version{VERSION}-seed{seed}-{split}-{count}.npz"
+    file = drawn_folder("digits") / f"version{VERSION}-seed{seed}-{split}-{count}.npz"
     if not file.exists():
         _write(file, generate(count, seed=seed, split=split))
     return _read(file, count)

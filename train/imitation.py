@@ -128,7 +128,7 @@ def make_learner(loss: Loss, descent: Descent, *, examples: int) -> Learner:
             steps=steps,
             skipped_minibatches=skipped,
             skipped_in_a_row=in_a_row,
-            learning_rate=jnp.asarray(descent.learning_rate, jnp.float32),
+            learning_rate=jnp.asarray(descent.learning_rate, float),
             total_steps=jnp.asarray(descent.steps, jnp.int32),
         )
 

@@ -32,7 +32,7 @@ from train.evaluate import (
 from train.hints import hint
 from train.hosts import in_lead, once, share
 from train.metrics import EVALUATIONS, METRICS, TIMING
-from train.ppo import Learner, TrainState, make_learner, place
+from train.ppo import Learner, TrainState, make_learner, place, row
 from train.progress import learning, progress
 from train.runtime import versions
 from train.stopwatch import Stopwatch
@@ -182,8 +182,10 @@ def learn(
             latest = None
             while steps < end and not share(signals) and skipped < config.ppo.max_skipped:
                 state, numbers = update(state)
-                numbers = {name: value.item() for name, value in jax.device_get(numbers).items()}
-                steps, skipped = steps + config.steps_per_update, numbers["skipped_in_a_row"]
+                steps += config.steps_per_update
+                ended = steps // config.num_envs >= env.episode_length
+                numbers = row(jax.device_get(numbers), ended=ended)
+                skipped = numbers["skipped_in_a_row"]
                 evaluation = evaluate() if evaluation_due(config, steps) else None
                 once(partial(add_rows, write, steps, numbers, evaluation, watch.row()))
                 with watch.spending("saving"):
@@ -234,7 +236,7 @@ def begin(
 def compare_versions(made_with: dict[str, str], console: Console) -> None:
     """Says what keeps a continued run from being exactly what it would have been."""
     for name, now in versions().items():
-        if made_with.get(name) != now:
+        if made_with.get(name, now) != now:
             console.print(
                 f"Not bit for bit: the checkpoint was made with {name} {made_with.get(name)}, "
                 f"this is {now}",

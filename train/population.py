@@ -168,14 +168,13 @@ def map_blocks(fn: Callable[[Any], tuple[Any, Any]], active: Int[Array, ""], tre
       tree: leaves (B, ...).
 
     Returns:
-      The tree changed, and what was told, leaves (B, ...) with NaN or 0 for the other blocks.
+      The tree changed, and what was told, leaves (B, ...) with 0 for the other blocks.
     """
     told = jax.eval_shape(fn, jax.tree.map(lambda x: x[0], tree))[1]
     blocks = jax.tree.leaves(tree)[0].shape[0]
 
     def empty(leaf: jax.ShapeDtypeStruct) -> Array:
-        fill = jnp.nan if jnp.issubdtype(leaf.dtype, jnp.floating) else 0
-        return jnp.full((blocks, *leaf.shape), fill, leaf.dtype)
+        return jnp.zeros((blocks, *leaf.shape), leaf.dtype)
 
     def step(i: Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         tree, told = carry

@@ -10,10 +10,11 @@ Sources: Schulman et al., "Proximal Policy Optimization Algorithms", 2017; Schul
 NeurIPS 2020, section 3.3.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,7 @@ from train.agent import (
     responder,
 )
 from train.devices import replicate, spread
+from train.runtime import debugging
 
 ADAM = optax.scale_by_adam(eps=1e-5)
 LOSS_PARTS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "gradient_norm")
@@ -65,7 +67,7 @@ class TrainState(struct.PyTreeNode):
       observation: running statistics of the observations.
       reward: running scale of the rewards.
       episodes: where the environments stand.
-      finished: rates and means over the last finished episodes, by `OUTCOMES`.
+      finished: rates and means over the last finished episodes, by `OUTCOMES`; 0 before any are.
       faults: what was left out because it was not finite.
       key: of the next update.
       updates: done so far.
@@ -137,8 +139,9 @@ def generalized_advantage(
 def standardize(advantage: Float[Array, "*batch"], weight: Float[Array, "*batch"]):
     """Advantages of weight one to mean zero and unit (unbiased) standard deviation."""
     count = jnp.sum(weight)
-    mean = jnp.sum(advantage * weight) / count
-    variance = jnp.sum(jnp.square(advantage - mean) * weight) / (count - 1.0)
+    mean = jnp.sum(advantage * weight) / jnp.maximum(count, 1.0)
+    squares = jnp.sum(jnp.square(advantage - mean) * weight)
+    variance = squares / jnp.maximum(count - 1.0, 1.0)
     return (advantage - mean) / (jnp.sqrt(variance) + 1e-5)
 
 
@@ -194,7 +197,9 @@ def descend(
 
 
 def finite(tree: PyTree) -> Bool[Array, ""]:
-    """Whether every number is."""
+    """Whether every number is; whatever they are where JAX is to stop at those that are not."""
+    if debugging():
+        return jnp.ones((), bool)
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
@@ -210,6 +215,14 @@ def sound_mean(parts: dict[str, Float[Array, "*minibatches"]], name: str) -> Flo
     """Mean of a part of the loss over the minibatches that were learned from; NaN if none was."""
     sound = parts["sound"]
     return jnp.sum(jnp.where(sound, parts[name], 0.0)) / jnp.sum(sound)
+
+
+def row(numbers: dict[str, Any], *, ended: bool) -> dict[str, float]:
+    """Metrics on the host as a row; `OUTCOMES` are NaN there as long as no episode has ended."""
+    return {
+        name: value.item() if ended or name not in OUTCOMES else math.nan
+        for name, value in numbers.items()
+    }
 
 
 class Learner(NamedTuple):
@@ -252,7 +265,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
         episodes = rollout.reset(env, reset_key, config.num_envs, mesh=mesh)
         inputs = observe(env, episodes.state)
         params = make_policy(env, config, hyper).init(
-            params_key, inputs.observation, inputs.position, inputs.velocity
+            params_key, inputs.observation.astype(float), inputs.position, inputs.velocity
         )
         state = TrainState(
             params=params,
@@ -260,7 +273,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
             observation=normalize.init(inputs.observation.shape[1:]),
             reward=normalize.init_reward_scale((config.num_envs,)),
             episodes=episodes,
-            finished={name: jnp.full((), jnp.nan, jnp.float32) for name in OUTCOMES},
+            finished={name: jnp.zeros(()) for name in OUTCOMES},
             faults=Faults(*jnp.zeros((3,), jnp.int32)),
             key=key,
             updates=jnp.zeros((), jnp.int32),
@@ -332,7 +345,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
             name: jnp.where(over, jnp.mean(getattr(episodes, name)), state.finished[name])
             for name in OUTCOMES
         }
-        broken = jnp.where(over, jnp.sum(episodes.broken), 0)
+        broken = jnp.where(over, jnp.sum(episodes.broken, dtype=jnp.int32), 0)
         faults = state.faults.replace(broken_episodes=state.faults.broken_episodes + broken)
         return state.replace(
             episodes=episodes, reward=reward_scale, finished=finished, faults=faults, key=key

@@ -19,6 +19,12 @@ PACKAGES = ("ndp-jax", "jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujo
 NARROWEST = 20
 """Columns that help and tables are laid out for at least."""
 
+SHAPING = {"JAX_ENABLE_X64": "0", "JAX_DEFAULT_PRNG_IMPL": "threefry2x32"}
+"""Settings of the process that decide what a state looks like, and what JAX has by default."""
+
+DRAWING = {"JAX_THREEFRY_PARTITIONABLE": "1", "JAX_RANDOM_SEED_OFFSET": "0"}
+"""Those that decide no more than which random numbers are drawn."""
+
 
 def prepare() -> None:
     """Sets what must be set before MuJoCo is imported and JAX is used, and imports both."""
@@ -33,11 +39,13 @@ def prepare() -> None:
 def configure_jax() -> None:
     """Full float32 matrix products and a compilation cache that outlives the process.
 
-    TF32, the default on recent GPUs, keeps 10 bits of mantissa; MJX's solver diverges on it.
+    What the environment says of either stays. TF32, the default on recent GPUs, keeps 10 bits of
+    mantissa; MJX's solver diverges on it.
     """
     import jax
 
-    jax.config.update("jax_default_matmul_precision", "highest")
+    if not jax.config.jax_default_matmul_precision:
+        jax.config.update("jax_default_matmul_precision", "highest")
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -108,10 +116,52 @@ def cache_folder() -> Path:
     return folder
 
 
+def drawn_folder(kind: str) -> Path:
+    """The cached files of a kind that random numbers made, apart for each `process_settings`."""
+    defaults, settings = SHAPING | DRAWING, process_settings()
+    others = [f"{name}={value}" for name, value in settings.items() if value != defaults[name]]
+    return cache_folder().joinpath(kind, *others)
+
+
+def process_settings() -> dict[str, str]:
+    """`SHAPING` and `DRAWING` as this process has them, as the environment would say it."""
+    import jax
+
+    values = {name: getattr(jax.config, name.lower()) for name in SHAPING | DRAWING}
+    return {
+        name: f"{value:d}" if type(value) is bool else f"{value}" for name, value in values.items()
+    }
+
+
+def check_process(made_with: dict[str, str], what: str) -> None:
+    """Raises `UserError` where this process cannot go on with what was made with other `SHAPING`.
+
+    Args:
+      made_with: `versions` as they were; what they do not say is taken to be as it is now.
+      what: was made.
+    """
+    for name, now in process_settings().items():
+        then = made_with.get(name, now)
+        if name in SHAPING and then != now:
+            raise UserError(
+                f"{what} was made with {name}={then}, but this process has {now}; set "
+                f"{name}={then}."
+            )
+
+
+def debugging() -> bool:
+    """Whether JAX is to stop at numbers that are not finite, so that no guard may hide them."""
+    import jax
+
+    return bool(jax.config.jax_debug_nans or jax.config.jax_debug_infs)
+
+
 def versions() -> dict[str, str]:
-    """What decides a run's numbers beside its settings: packages, device and precision."""
+    """What decides a run's numbers beside its settings: packages, device, precision and
+    `process_settings`."""
     import jax
 
     found = {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES}
     precision = jax.config.jax_default_matmul_precision or "default"
-    return found | {"device": jax.devices()[0].device_kind, "matmul_precision": precision}
+    device = {"device": jax.devices()[0].device_kind, "matmul_precision": precision}
+    return found | device | process_settings()

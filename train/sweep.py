@@ -28,6 +28,7 @@ from train.hints import hint
 from train.loop import add_rows, compare_versions, evaluation_due, explained, interruption
 from train.metrics import EVALUATIONS, TIMING
 from train.population import Population, Programs, make_programs
+from train.ppo import row
 from train.progress import progress
 from train.runtime import versions
 from train.stopwatch import Stopwatch
@@ -242,9 +243,10 @@ def learn(
                 due = evaluation_due(config, done) or updates in plan.rungs
                 if due:
                     evaluations = validate(group, programs, population, watch)
-                told = {}
+                told, ended = {}, done // config.num_envs >= env.episode_length
                 for member, seat in seats.items():
-                    told[member] = {name: values[seat].item() for name, values in numbers.items()}
+                    own = {name: values[seat] for name, values in numbers.items()}
+                    told[member] = row(own, ended=ended)
                     evaluation = evaluations[member] if due else None
                     add_rows(write[member], done, told[member], evaluation, watch.row())
                 if updates in plan.rungs:
