@@ -1,5 +1,8 @@
 """brax's own wrappers and learner, driving our environment."""
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ from brax.training.agents.ppo import networks, train
 
 from .conftest import BATCH
 
+README = Path(__file__).parents[2] / "README.md"
 TASK = "push"
 EPISODE = 4
 
@@ -55,14 +59,11 @@ def test_the_guard_is_a_termination_that_is_no_truncation(unroll):
     assert states.info["episode_metrics"]["nan"][1, 0] == 1
 
 
-def device_put_replicated(tree, devices):
-    """brax 0.14 calls this function of jax's, which jax 0.10 removed."""
-    return jax.device_put(jax.tree.map(lambda leaf: jnp.stack([leaf] * len(devices)), tree))
-
-
 @pytest.mark.slow
-def test_braxs_ppo_trains_on_it(env, monkeypatch):
-    monkeypatch.setattr(jax, "device_put_replicated", device_put_replicated, raising=False)
+def test_braxs_ppo_trains_on_it_with_the_line_of_the_readme(env, monkeypatch):
+    monkeypatch.setattr(jax, "device_put_replicated", None, raising=False)  # and back afterwards
+    (line,) = re.findall(r"^jax\.device_put_replicated = .*?^\)$", README.read_text(), re.M | re.S)
+    exec(line, {"jax": jax, "jnp": jnp})
     progress, policies = [], []
 
     def small(observation_size, action_size, preprocess_observations_fn):
