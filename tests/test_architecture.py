@@ -48,3 +48,9 @@ def test_the_method_knows_no_simulator_and_no_command_line() -> None:
 def test_no_module_is_called_utils() -> None:
     folders = [*MAY_IMPORT, "tests"]
     assert not [file for folder in folders for file in (ROOT / folder).rglob("utils.py")]
+
+
+def test_only_what_starts_the_command_knows_where_it_starts() -> None:
+    files = (file for package in MAY_IMPORT for file in (ROOT / package).rglob("*.py"))
+    knowing = [file for file in files if "ndp_command" in imported(file.read_text())]
+    assert knowing == [ROOT / "ndp_jax" / "__main__.py"]

@@ -402,8 +402,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
       Exit code: 0; 1 if the work cannot go on; 2 for a mistake of the user; 130 or 143 after an
       interruption.
     """
-    console = Console(highlight=False, markup=False)
     runtime.prepare_terminal()
+    console = Console(highlight=False, markup=False)
     arguments = sys.argv[1:] if arguments is None else arguments
     if [*arguments] == ["--version"]:
         print(f"ndp-jax {version('ndp-jax')}")

@@ -1,4 +1,6 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -271,3 +273,20 @@ def test_the_command_writes_a_file(tmp_path, pushes, monkeypatch, capsys):
 def test_the_command_refuses(arguments, message):
     with pytest.raises(UserError, match=message):
         check_command(parse(["demos", *arguments]))
+
+
+def test_a_file_made_as_the_docs_describe_is_read(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "imitation.md").read_text()
+    described = text.partition("### A file of demonstrations")[2].partition("\n### ")[0]
+    sizes = {"N": 3, "L": 4, "O": 9, "D": 3, "A": 3, "84": 84}
+    arrays = {}
+    for name, shape, kind in re.findall(r"^\| `(\w+)` \| \(([^)]*)\), (\w+) \|", described, re.M):
+        dtype = {"text": "U4", "integer": int}.get(kind, kind)
+        shape = tuple(sizes.get(extent) or int(extent) for extent in re.findall(r"\w+", shape))
+        arrays[name] = np.full(shape, "push") if kind == "text" else np.ones(shape, dtype)
+    assert tuple(arrays) == demonstrations.Demonstrations._fields[:4] + ("images", "task", "played")
+    np.savez(tmp_path / "mine.npz", **arrays)
+    found = demonstrations.load(tmp_path / "mine.npz", task="push", images=True)
+    assert found.action.shape == (3, 4, 3)
+    assert found.images is not None and found.images.shape == (3, 4, 84, 84, 3)
+    assert (found.task, found.played) == ("push", 1)
