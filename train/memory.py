@@ -80,12 +80,19 @@ def check_run(config: TrainConfig, *, mesh: Mesh | None = None, resumed: bool = 
 
     def bytes_of(num_envs: int) -> int:
         state = size(shapes(env, dataclasses.replace(config, num_envs=num_envs)))
-        play = needed_to_play(env, num_envs=num_envs, episodes=config.eval_episodes)
+        play = needed_to_play(env, num_envs=num_envs, episodes=num_envs)
         return int(part * (state + max(state + num_envs * batch, play)))
 
     unit = config.ppo.minibatches * len(devices)
     check(
         bytes_of, config.num_envs, option="--num-envs", room=room, unit=unit, can_change=not resumed
+    )
+    check_play(
+        env,
+        num_envs=config.num_envs,
+        episodes=config.eval_episodes,
+        option="--eval-episodes",
+        given=resumed,
     )
 
 

@@ -4,6 +4,7 @@ import errno
 import functools
 import itertools
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio
+import imageio_ffmpeg
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,8 @@ from train.evaluate import Outcome, Pose
 from train.ppo import TrainState
 
 VIDEO_FPS = 30
+FULL = 2**20
+"""Free bytes of a disk with less of which ffmpeg is not to blame."""
 
 # A GIF is made for web pages, a strip shows the first episode in a few moments side by side.
 PAGE_SIZE: Any = {"height": 300, "width": 400}
@@ -167,6 +171,7 @@ def write_video(path: Path, pictures: Iterator[UInt8[np.ndarray, "H W 3"]], *, f
             video.append_data(picture)
     with ffmpeg(path):
         video.close()
+        imageio_ffmpeg.count_frames_and_secs(path)  # fails where ffmpeg silently did
 
 
 @contextmanager
@@ -175,8 +180,9 @@ def ffmpeg(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as problem:  # imageio raises what it likes
+        full = shutil.disk_usage(path.parent).free < FULL
         path.unlink(missing_ok=True)
-        if "No space left" in str(problem):
+        if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
         why = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
         raise NoRenderer(

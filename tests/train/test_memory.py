@@ -80,6 +80,15 @@ def test_a_run_that_is_too_large_is_refused_before_its_folder_is_made(tmp_path, 
         memory.check_run(config, resumed=True)
 
 
+def test_too_many_episodes_of_evaluation_are_refused(monkeypatch):
+    env, config = probes.RewardFromBoth(), dataclasses.replace(wide(8), eval_episodes=10**6)
+    monkeypatch.setattr(memory, "make_env", lambda config: env)
+    monkeypatch.setattr(memory, "free", lambda devices: 2 * MB)
+    monkeypatch.setattr(memory, "poses", lambda state: state.obs)
+    with pytest.raises(UserError, match=r"--eval-episodes 1000000: .*; --eval-episodes \d+ would"):
+        memory.check_run(config)
+
+
 def test_what_fits_is_the_most_that_does():
     def needed(count):
         return 100 + 10 * count

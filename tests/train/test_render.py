@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import subprocess
+import types
 
 import imageio
 import imageio_ffmpeg
@@ -231,7 +232,26 @@ def test_without_ffmpeg_there_is_no_video_and_nothing_of_it_stays(tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_no_lack_of_ffmpeg(tmp_path):
+def test_a_full_disk_is_no_lack_of_ffmpeg(tmp_path, monkeypatch):
+    usage = types.SimpleNamespace(free=0)
+    monkeypatch.setattr(render.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(OSError, match="No space left") as told, render.ffmpeg(tmp_path / "film"):
-        raise OSError("[Errno 32] Broken pipe ... film: No space left on device ...")
-    assert told.value.errno == errno.ENOSPC
+        raise OSError("[Errno 32] Broken pipe")
+    assert (told.value.errno, told.value.filename) == (errno.ENOSPC, str(tmp_path / "film"))
+
+
+def test_a_video_that_broke_at_its_end_is_no_video(tmp_path, monkeypatch):
+    """ffmpeg fails without a word of it to imageio where the disk fills up with the last bytes."""
+    path = tmp_path / "film.mp4"
+
+    class Writer:
+        def append_data(self, picture):
+            path.write_bytes(b"begun")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(render.imageio, "get_writer", lambda *_, **__: Writer())
+    with pytest.raises(camera.NoRenderer, match="ffmpeg does not work"):
+        render.write_video(path, iter([np.zeros((48, 64, 3), np.uint8)]), fps=30)
+    assert not path.exists()
