@@ -11,8 +11,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3 import PPO  # pyright: ignore[reportMissingImports] (optional)
+from stable_baselines3.common.vec_env import (  # pyright: ignore[reportMissingImports]
+    VecEnv,
+    VecMonitor,
+    VecNormalize,
+)
 
 import envs.gym  # noqa: F401 (registers the tasks)
 
