@@ -19,12 +19,12 @@ class Probe(probes.RewardFromBoth):
 
 
 def main() -> int:
-    from train import loop
+    from train import loop, sweep
 
     def no_film(*_, **__):
         raise NoRenderer("a probe has no looks.")
 
-    loop.make_env = lambda config: Probe()
+    loop.make_env = sweep.make_env = lambda config: Probe()
     loop.render.plans_of = no_film
     return cli.main()
 

@@ -107,7 +107,7 @@ def test_a_checkpoint_of_another_shape_is_refused(folder):
     """As after an upgrade of MJX that changes what its data hold."""
     wider = make_learner(RewardFromBoth(), dataclasses.replace(CONFIG, num_envs=9))
     other = jax.eval_shape(wider.init, jax.random.key(0), hyperparameters(CONFIG))
-    assert "does not fit its configuration" in refusal(folder, other)
+    assert "undamaged but of another shape" in refusal(folder, other)
 
 
 def test_a_missing_checkpoint_is_one_sentence(tmp_path, state):

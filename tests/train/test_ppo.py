@@ -16,7 +16,16 @@ from configs import PPO, Network, Primitive, TrainConfig
 from ndp_jax.policies import PolicyOutput
 from train import ppo
 from train.agent import hyperparameters
-from train.ppo import ADAM, Batch, descend, generalized_advantage, loss, make_learner, standardize
+from train.ppo import (
+    ADAM,
+    Batch,
+    descend,
+    generalized_advantage,
+    loss,
+    make_learner,
+    row,
+    standardize,
+)
 
 REFERENCE = np.load(Path(__file__).parents[1] / "data" / "ppo.npz")
 CASES = json.loads(str(REFERENCE["meta"]))
@@ -210,7 +219,9 @@ def test_an_episode_may_span_updates():
         seen.append(float(batch.inputs.observation[0, 0]))
         returns.append(float(state.finished["returns"]))
     assert seen == [0, 5, 0]
-    assert np.isnan(returns[0]) and returns[1:] == [10, 10]
+    assert returns == [0, 10, 10]
+    assert np.isnan(row(state.finished, ended=False)["returns"])
+    assert row(state.finished, ended=True)["returns"] == 10
 
 
 class Fragile(RewardFromBoth):
@@ -253,6 +264,13 @@ def test_a_broken_environment_is_counted_and_left_out(what):
     assert optax.tree.norm(optax.tree.sub(state.params, before.params)) > 0
     assert metrics["broken_episodes"] > jnp.sum(broken)
     assert metrics["skipped_minibatches"] == 0
+
+
+@pytest.mark.parametrize("what", ["reward", "obs"])
+def test_where_jax_stops_at_nan_it_stops_at_that_of_an_environment(what):
+    learner, state = started(Fragile(what), tiny("ndp", rollout_steps=10))
+    with jax.debug_nans(True), pytest.raises(FloatingPointError):
+        jax.jit(learner.update)(state)
 
 
 def test_a_non_finite_gradient_skips_its_minibatch_and_no_other(monkeypatch):
