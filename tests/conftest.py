@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("steady")
 
 
 def pytest_configure() -> None:
-    from train import runtime
+    from train.system import runtime
 
     runtime.configure_jax()
 

@@ -24,10 +24,10 @@ import pytest
 
 from configs import IMITATED, PRESETS
 from ndp_jax import save_writer
-from train import runtime
-from train.commands import Demos, check_command, parse
-from train.digit_writing import make_writer
-from train.run import copy_config, save_config
+from train.commands.commands import Demos, check_command, parse
+from train.imitation.digit_writing import make_writer
+from train.runs.run import copy_config, save_config
+from train.system import runtime
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 
-from train import runtime
-from train.commands import (
+from train.commands.commands import (
     Bench,
     Command,
     Demos,
@@ -29,19 +28,21 @@ from train.commands import (
     check_command,
     parse,
 )
-from train.errors import Interrupted, Stopped, UserError
-from train.grid import Grid
-from train.hints import hint
+from train.sweeps.grid import Grid
+from train.system import runtime
+from train.system.errors import Interrupted, Stopped, UserError
+from train.system.hints import hint
 
 if TYPE_CHECKING:
     from envs.base import MjxEnv
     from ndp_jax.policies import Plan
-    from train.evaluate import Outcome
+    from train.rl.evaluate import Outcome
 
 
 def train(command: Train, console: Console) -> None:
     """`ndp train`."""
-    from train import hosts, loop
+    from train.rl import loop
+    from train.system import hosts
 
     with hosts.joined(command.hardware, command.config) as mesh:
         console.quiet = not hosts.leads()
@@ -53,8 +54,9 @@ def train(command: Train, console: Console) -> None:
 
 def resume(command: Resume, console: Console) -> None:
     """`ndp train --resume`."""
-    from train import hosts, loop
-    from train.run import load_config
+    from train.rl import loop
+    from train.runs.run import load_config
+    from train.system import hosts
 
     with hosts.joined(command.hardware, load_config(command.resume)) as mesh:
         console.quiet = not hosts.leads()
@@ -66,7 +68,7 @@ def resume(command: Resume, console: Console) -> None:
 
 def sweep(command: Sweep | ResumeSweep, console: Console) -> None:
     """`ndp sweep`."""
-    from train import sweep, sweep_figures, sweep_folder, table
+    from train.sweeps import sweep, sweep_figures, sweep_folder, table
 
     if isinstance(command, Sweep):
         done = sweep.sweep(
@@ -95,7 +97,7 @@ def sweep(command: Sweep | ResumeSweep, console: Console) -> None:
 
 def imitate(command: Imitate | ResumeImitation, console: Console) -> None:
     """`ndp imitate`."""
-    from train import imitate
+    from train.imitation import imitate
 
     if command.grid if isinstance(command, Imitate) else command.sweep:
         imitate_many(command, console)
@@ -109,7 +111,7 @@ def imitate(command: Imitate | ResumeImitation, console: Console) -> None:
 
 def imitate_many(command: Imitate | ResumeImitation, console: Console) -> None:
     """`ndp imitate` of several settings or seeds."""
-    from train import imitation_sweep, imitation_table, sweep_folder, table
+    from train.sweeps import imitation_sweep, imitation_table, sweep_folder, table
 
     if isinstance(command, Imitate):
         grid = cast(Grid, command.grid)
@@ -146,8 +148,8 @@ def farewell(folder: Path, console: Console) -> None:
 def demos(command: Demos, console: Console) -> None:
     """`ndp demos`."""
     import envs
-    from train import demonstrations
-    from train.checkpoint import load_run
+    from train.imitation import demonstrations
+    from train.runs.checkpoint import load_run
 
     if command.run:
         config, env, state = load_run(command.run)
@@ -181,32 +183,34 @@ def evaluate(command: Evaluate, console: Console) -> None:
 def imitated(folder: Path) -> bool:
     """Whether a run is one of `ndp imitate`."""
     from configs import TrainConfig
-    from train.run import load_any
+    from train.runs.run import load_any
 
     return not isinstance(load_any(folder), TrainConfig)
 
 
 def evaluate_imitation(command: Evaluate, console: Console) -> None:
     """`ndp evaluate` of a run of `ndp imitate`."""
-    from train import imitate, run
+    from train.imitation import imitate
+    from train.runs import run
 
     summary: dict[str, Any] = imitate.evaluate(command.run, which=command.checkpoint)
     best = "-best" if command.checkpoint == "best" else ""
     run.write_json(command.run / f"evaluation{best}.json", summary)
     if "success" in summary:
-        from train.evaluate import sentence
+        from train.rl.evaluate import sentence
 
         console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)
         return
-    from train.digit_writing import sentence
+    from train.imitation.digit_writing import sentence
 
     console.print(sentence(summary), soft_wrap=True)
 
 
 def evaluate_policy(command: Evaluate, console: Console) -> None:
     """`ndp evaluate` of a run of `ndp train`."""
-    from train import checkpoint, memory, run
-    from train.evaluate import held_out_key, make_player, sentence, summarize
+    from train.rl import memory
+    from train.rl.evaluate import held_out_key, make_player, sentence, summarize
+    from train.runs import checkpoint, run
 
     config, env, state = checkpoint.load_run(command.run, which=command.checkpoint)
     memory.check_play(env, num_envs=config.num_envs, episodes=command.episodes)
@@ -227,9 +231,9 @@ def evaluate_policy(command: Evaluate, console: Console) -> None:
 def export(command: Export, console: Console) -> None:
     """`ndp export`."""
     if imitated(command.run):
-        from train.imitate import export
+        from train.imitation.imitate import export
     else:
-        from train.export import export
+        from train.rl.export import export
 
     make_folder_of(command.out)
     path = export(command.run, command.out, which=command.checkpoint)
@@ -249,7 +253,7 @@ def render(command: Render, console: Console) -> None:
 def render_imitation(command: Render) -> Path:
     """`ndp render` of a run of `ndp imitate`; returns where the film or picture is."""
     from envs.camera import NoRenderer
-    from train import imitate
+    from train.imitation import imitate
 
     make_folder_of(command.out)
     try:
@@ -269,7 +273,7 @@ def render_imitation(command: Render) -> Path:
 def render_policy(command: Render) -> Path:
     """`ndp render` of a run of `ndp train` or of a task; returns where the film is."""
     from envs.camera import NoRenderer
-    from train.render import film
+    from train.rl.render import film
 
     folder = Path(command.what)
     of_a_run = folder.exists()
@@ -300,9 +304,10 @@ def make_folder_of(path: Path | None) -> None:
 
 def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     """Episodes of a run's policy, and its plans."""
-    from train import checkpoint, memory
-    from train.evaluate import held_out_key, make_player
-    from train.render import plans_of
+    from train.rl import memory
+    from train.rl.evaluate import held_out_key, make_player
+    from train.rl.render import plans_of
+    from train.runs import checkpoint
 
     config, env, state = checkpoint.load_run(Path(command.what), which=command.checkpoint)
     key = held_out_key(config.seed if command.seed is None else command.seed)
@@ -315,9 +320,9 @@ def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
 def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     """Episodes of a task under a controller, who plans nothing."""
     import envs
-    from train import memory
-    from train.controllers import BATCH, make_controller, play
-    from train.evaluate import held_out_key
+    from train.rl import memory
+    from train.rl.controllers import BATCH, make_controller, play
+    from train.rl.evaluate import held_out_key
 
     task, name = command.what, command.controller or "scripted"
     env = envs.make(task)
@@ -331,9 +336,9 @@ def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
 def plot(command: Plot, console: Console) -> None:
     """`ndp plot`."""
     if imitated(command.runs[0]):
-        from train.imitation_figures import imitation_curves as curves
+        from train.imitation.imitation_figures import imitation_curves as curves
     else:
-        from train.plots import learning_curves as curves
+        from train.runs.plots import learning_curves as curves
 
     make_folder_of(command.out)
     curves(list(command.runs), command.out, statistic=command.statistic)
@@ -343,7 +348,7 @@ def plot(command: Plot, console: Console) -> None:
 def tasks(command: Tasks, console: Console) -> None:
     """`ndp tasks`."""
     del command
-    from train.tasks import table
+    from train.commands.tasks import table
 
     console.print(table())
 
@@ -354,11 +359,11 @@ def bench(command: Bench, console: Console) -> None:
 
     import envs
     from configs.imitation import DigitsConfig
-    from train import bench
+    from train.bench import bench
 
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is measured, too
     if command.digits:
-        from train.bench_digits import bench_digits
+        from train.bench.bench_digits import bench_digits
 
         bench_digits(DigitsConfig(), console=console)
         return

@@ -11,9 +11,11 @@ import probes
 from rich.console import Console
 
 from configs import PPO
-from train import loop, run, runtime
-from train.evaluate import make_player
-from train.ppo import TrainState
+from train.rl import loop
+from train.rl.evaluate import make_player
+from train.rl.ppo import TrainState
+from train.runs import run
+from train.system import runtime
 
 CONFIG = dataclasses.replace(
     probes.CONFIG,

@@ -2,7 +2,8 @@
 
 import sys
 
-from train import cli, runtime
+from train import cli
+from train.system import runtime
 
 if __name__ == "__main__":
     runtime.prepare()
@@ -19,7 +20,8 @@ class Probe(probes.RewardFromBoth):
 
 
 def main() -> int:
-    from train import loop, sweep
+    from train.rl import loop
+    from train.sweeps import sweep
 
     def no_film(*_, **__):
         raise NoRenderer("a probe has no looks.")

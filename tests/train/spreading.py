@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from train import runtime
+from train.system import runtime
 
 if __name__ == "__main__":
     runtime.prepare()
@@ -18,9 +18,9 @@ if __name__ == "__main__":
 import probes
 
 from configs import PPO, PRESETS
-from train import devices
-from train.agent import hyperparameters, make_env
-from train.ppo import make_learner, place
+from train.rl.agent import hyperparameters, make_env
+from train.rl.ppo import make_learner, place
+from train.system import devices
 
 PROBE = dataclasses.replace(probes.CONFIG, num_envs=16)
 PUSH = dataclasses.replace(PRESETS["push"], num_envs=16, ppo=PPO(epochs=2, minibatches=4))

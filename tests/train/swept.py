@@ -9,8 +9,9 @@ import probes
 from probes import CONFIG
 from rich.console import Console
 
-from train import runtime, sweep, sweep_folder
-from train.grid import lay_out
+from train.sweeps import sweep, sweep_folder
+from train.sweeps.grid import lay_out
+from train.system import runtime
 
 BASE = dataclasses.replace(
     CONFIG, steps=40 * 8, eval_every=3, eval_episodes=12, checkpoint_seconds=1e-9

@@ -16,12 +16,15 @@ import envs
 import ndp_jax
 import train
 from configs import IMITATED, PRESETS
-from train import controllers, loop, metrics, render, run, sweep_folder, tasks
-from train.checks import flag, settings
 from train.cli import main
-from train.commands import check_command, parse
-from train.errors import Interrupted, Stopped, UserError
-from train.grid import lay_out, replaced
+from train.commands import tasks
+from train.commands.commands import check_command, parse
+from train.rl import controllers, loop, render
+from train.runs import metrics, run
+from train.runs.checks import flag, settings
+from train.sweeps import sweep_folder
+from train.sweeps.grid import lay_out, replaced
+from train.system.errors import Interrupted, Stopped, UserError
 
 
 def refuse(capsys, *arguments):
@@ -366,7 +369,7 @@ def imitation(monkeypatch):
         "evaluate": {"error": 0.25, "worst": 3.5, "samples": 2000},
     }
     stub = types.SimpleNamespace(**{n: noting(n, answer) for n, answer in answers.items()})
-    monkeypatch.setitem(sys.modules, "train.imitate", stub)
+    monkeypatch.setitem(sys.modules, "train.imitation.imitate", stub)
     monkeypatch.setattr(train, "imitate", stub, raising=False)
     return asked
 

@@ -12,10 +12,11 @@ import numpy as np
 import probing
 import pytest
 
-from train import checkpoint, hosts, metrics, run
-from train.agent import hyperparameters
 from train.cli import main
-from train.ppo import make_learner
+from train.rl.agent import hyperparameters
+from train.rl.ppo import make_learner
+from train.runs import checkpoint, metrics, run
+from train.system import hosts
 
 SHORT = "--num-envs 8 --steps 6000 --minibatches 4 --epochs 2 --eval-every 2 --eval-episodes 8"
 LONG = SHORT.replace("6000", "600000")

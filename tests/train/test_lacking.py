@@ -11,9 +11,10 @@ import jax
 import pytest
 
 from configs import PRESETS, DigitsConfig
-from train import run, runtime
 from train.cli import main
-from train.errors import UserError
+from train.runs import run
+from train.system import runtime
+from train.system.errors import UserError
 
 COMPUTING = [
     ["train", "push"],

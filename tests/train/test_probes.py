@@ -7,8 +7,8 @@ import probes
 import pytest
 
 from configs import PPO, Network, Primitive, TrainConfig
-from train.agent import hyperparameters, make_policy, observe, responder
-from train.ppo import make_learner
+from train.rl.agent import hyperparameters, make_policy, observe, responder
+from train.rl.ppo import make_learner
 
 GAMMA = 0.9
 UPDATES = 60

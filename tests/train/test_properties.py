@@ -14,10 +14,18 @@ import pytest
 from hypothesis import strategies as st
 
 from configs import PPO, Network, Primitive, TrainConfig
-from train.agent import hyperparameters
-from train.checks import ALPHA_RANGE, ALPHA_X_RANGE, AT_MOST, LARGEST_LOG_STD, check, flag, settings
-from train.errors import UserError
-from train.ppo import make_learner
+from train.rl.agent import hyperparameters
+from train.rl.ppo import make_learner
+from train.runs.checks import (
+    ALPHA_RANGE,
+    ALPHA_X_RANGE,
+    AT_MOST,
+    LARGEST_LOG_STD,
+    check,
+    flag,
+    settings,
+)
+from train.system.errors import UserError
 
 ENVIRONMENTS = (
     *(probes.ConstantReward, probes.RewardFromObservation, probes.DelayedReward),

@@ -17,11 +17,12 @@ from probes import CONFIG
 from rich.console import Console
 
 from configs import PPO
-from train import checkpoint, loop, metrics, run
-from train.agent import hyperparameters
-from train.errors import Stopped, UserError
-from train.evaluate import make_player
-from train.ppo import make_learner
+from train.rl import loop
+from train.rl.agent import hyperparameters
+from train.rl.evaluate import make_player
+from train.rl.ppo import make_learner
+from train.runs import checkpoint, metrics, run
+from train.system.errors import Stopped, UserError
 
 EVALUATED = dataclasses.replace(CONFIG, eval_every=2)
 

@@ -13,9 +13,10 @@ import pytest
 from flax import serialization
 
 from configs import PRESETS
-from train import checkpoint, run, runtime
-from train.agent import hyperparameters, make_env
-from train.ppo import make_learner
+from train.rl.agent import hyperparameters, make_env
+from train.rl.ppo import make_learner
+from train.runs import checkpoint, run
+from train.system import runtime
 
 TINY = "--num-envs 4 --steps 1200 --minibatches 4 --epochs 1 --eval-episodes 4 --eval-every 0"
 DIGITS = "--model mlp-ndp --samples 32 --held-out 8 --batch 16 --hidden 8 --steps 20"

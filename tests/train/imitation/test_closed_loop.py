@@ -1,0 +1,81 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs
+from train.imitation.closed_loop import make_player
+
+pytestmark = pytest.mark.slow  # test_demonstrations plays with it, too
+
+CHUNK, LENGTH = 5, 10
+LEARNED = jnp.array([0.5, -0.5, 0.2])
+TRACED = []
+
+
+def act(learned, inputs):
+    """The same actions whatever is seen, fading with the height of the hand."""
+    TRACED.append(inputs)
+    actions = learned * jnp.ones((len(inputs.position), CHUNK, 3))
+    return actions * inputs.position[:, None, 2:]
+
+
+@pytest.fixture(scope="module")
+def env():
+    return envs.make("push", episode_length=LENGTH)
+
+
+@pytest.fixture(scope="module")
+def of_states(env):
+    return make_player(env, act, num_envs=2, chunk=CHUNK)
+
+
+@pytest.fixture(scope="module")
+def played(of_states):
+    return of_states(LEARNED, jax.random.key(0), episodes=3)
+
+
+def test_shapes(played):
+    assert played.success.shape == played.returns.shape == (3,)
+    assert played.poses.qpos.shape[:2] == (3, LENGTH)
+    assert played.inputs.observation.shape == (3, LENGTH // CHUNK, 9)
+    assert not played.broken.any()
+
+
+def test_the_policy_moves_the_robot(played):
+    path = played.inputs.position
+    moved = np.asarray(path[:, -1] - path[:, 0])
+    assert (np.sign(moved) == np.sign(LEARNED)).all()
+
+
+def test_the_same_key_gives_the_same_episodes(of_states, played):
+    again = of_states(LEARNED, jax.random.key(0), episodes=2)
+    np.testing.assert_array_equal(again.poses.qpos, played.poses.qpos[:2])
+    other = of_states(LEARNED, jax.random.key(1), episodes=2)
+    assert (other.distance != again.distance).all()
+
+
+@pytest.mark.usefixtures("renderer")
+def test_a_policy_of_pictures_sees_the_scene_and_plays_the_same_episodes(env, played):
+    shapes = []
+
+    def watch(learned, inputs):
+        images = inputs.observation
+        shapes.append((images.shape, images.dtype))
+        sound = (images.min() >= 0) & (images.max() <= 1) & (images.std() > 0.05)
+        return jnp.where(sound, act(learned, inputs), jnp.nan)
+
+    seeing = make_player(env, watch, num_envs=2, chunk=CHUNK, camera=True)
+    outcome = seeing(LEARNED, jax.random.key(0), episodes=3)
+    assert shapes == [((2, 84, 84, 3), jnp.float32)]
+    assert outcome.inputs is None
+    assert not outcome.broken.any()
+    np.testing.assert_allclose(outcome.poses.qpos, played.poses.qpos, atol=1e-4)
+    np.testing.assert_allclose(outcome.returns, played.returns, rtol=1e-3)
+
+
+def test_other_parameters_play_otherwise_and_compile_nothing_anew(of_states, played):
+    before = len(TRACED)
+    other = of_states(-LEARNED, jax.random.key(0), episodes=3)
+    assert (other.poses.qpos != played.poses.qpos).any()
+    assert len(TRACED) == before

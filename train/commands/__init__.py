@@ -1,0 +1,1 @@
+"""What `ndp` can be asked for."""

@@ -1,0 +1,1 @@
+"""Learning from examples: digits and strokes, demonstrations and their clones."""

@@ -1,0 +1,265 @@
+"""Demonstrations of a robot task: what somebody who can do it saw, and did."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from brax.envs.base import State
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
+
+import envs
+from configs import TrainConfig
+from envs.base import MjxEnv
+from train.imitation import archive
+from train.rl import memory, pictures, rollout
+from train.rl.agent import Inputs, make_policy, observe, responder
+from train.rl.evaluate import Pose, demonstration_key, pose
+from train.rl.ppo import TrainState
+from train.system.errors import UserError
+from train.system.runtime import drawn_folder
+
+NOISE = {"throw": 0.05, "pick": 0.2, "push": 0.3, "soccer": 0.2, "faucet": 0.3}
+"""Standard deviation of the noise on a task's actions, in action units: demonstrations show the way
+back to the path, and in 64 episodes at least seven in eight still succeed."""
+
+BATCH = 64
+"""Episodes played at once."""
+
+PATIENCE = 256
+"""Episodes after which one in 20 must have succeeded."""
+
+VERSION = 1
+"""Changes when a task's script demonstrates something else."""
+
+TRAJECTORIES = ("observation", "position", "velocity", "action")
+
+Demonstrator = Callable[[State], Float[Array, "E T A"]]
+"""The next T actions for a batch of states."""
+
+
+class Demonstrations(NamedTuple):
+    """N successful episodes of L steps, every array as it was before the step's action.
+
+    Attributes:
+      observation: as the environment gives it, (N, L, O).
+      position: of the robot, in the units the primitive integrates, (N, L, D).
+      velocity: of the robot, per second, (N, L, D).
+      action: what the demonstrator wanted to do, without the noise, in action units within the
+        environment's limit, (N, L, A).
+      images: pictures of the scene, (N, L, 84, 84, 3); None if none were taken.
+      task: its name.
+      played: how many episodes it took to see N succeed.
+    """
+
+    observation: Float[np.ndarray, "N L O"]
+    position: Float[np.ndarray, "N L D"]
+    velocity: Float[np.ndarray, "N L D"]
+    action: Float[np.ndarray, "N L A"]
+    images: UInt8[np.ndarray, "N L 84 84 3"] | None
+    task: str
+    played: int
+
+
+class Played(NamedTuple):
+    """A batch of episodes: leaves (E, L, ...), but success (E,)."""
+
+    inputs: Inputs
+    action: Float[Array, "E L A"]
+    poses: Pose
+    success: Bool[Array, " E"]
+
+
+def script(task: str) -> Demonstrator:
+    """A task's script as demonstrator."""
+    module = getattr(envs, task)
+    return lambda state: module.scripted(state)[:, None]
+
+
+def policy(env: MjxEnv, config: TrainConfig, state: TrainState) -> Demonstrator:
+    """A trained policy as demonstrator, by its action means."""
+    respond = responder(make_policy(env, config, state.hyper), state.params, state.observation)
+    return lambda state: respond(observe(env, state)).mean
+
+
+def record(
+    env: MjxEnv,
+    task: str,
+    demonstrator: Demonstrator,
+    *,
+    episodes: int,
+    seed: int,
+    noise: float,
+    images: bool = False,
+) -> Demonstrations:
+    """Plays until `episodes` episodes have succeeded.
+
+    Args:
+      env: the task's environment.
+      task: its name.
+      demonstrator: who acts; its T divides the episode.
+      episodes: N.
+      seed: of starts and noise; those of training and evaluation are others.
+      noise: standard deviation of what is added to every action executed, in action units.
+      images: take a picture before every action, too.
+
+    Returns:
+      The first N successes; more of them begin with the same.
+
+    Raises:
+      UserError: memory does not suffice, fewer than one in 20 succeed, or pictures cannot be taken
+        here.
+    """
+    memory.check_recording(env, num_envs=BATCH, episodes=episodes, images=images)
+    play = jax.jit(make_batch(env, demonstrator))
+    key, kept, found, played = demonstration_key(seed), [], 0, 0
+    with pictures.camera(env) if images else nullcontext() as camera:
+        while found < episodes:
+            batch = jax.device_get(play(jax.random.fold_in(key, played), noise))
+            good = np.flatnonzero(batch.success)[: episodes - found]
+            kept.append(jax.tree.map(lambda leaf, good=good: leaf[good], batch))
+            found += len(good)
+            played += int(good[-1]) + 1 if found == episodes else BATCH
+            if played >= PATIENCE and 20 * found < played:
+                raise UserError(
+                    f"Only {found} of {played} demonstrations of {task} succeed within "
+                    f"{env.episode_length} steps; give them more, or let `ndp demos` record others "
+                    "with less --noise or another --run."
+                )
+        all_: Any = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
+        return Demonstrations(
+            observation=all_.inputs.observation,
+            position=all_.inputs.position,
+            velocity=all_.inputs.velocity,
+            action=all_.action,
+            images=pictures.take(camera, all_.poses) if camera else None,
+            task=task,
+            played=played,
+        )
+
+
+def make_batch(
+    env: MjxEnv, demonstrator: Demonstrator
+) -> Callable[[PRNGKeyArray, Float[Array, ""] | float], Played]:
+    """One batch of episodes from a key and the noise, to be jitted."""
+
+    def step(carry: tuple, action: Float[Array, "E A"]):
+        state, broken, key, noise = carry
+        key, noise_key = jax.random.split(key)
+        action = jnp.clip(action, -env.action_limit, env.action_limit)
+        seen = (observe(env, state), action, pose(state))
+        executed = action + noise * jax.random.normal(noise_key, action.shape)
+        state = rollout.strong(jax.vmap(env.step)(state, executed))
+        return (state, broken | (state.metrics["nan"] > 0), key, noise), seen
+
+    def query(carry: tuple, _: None):
+        return jax.lax.scan(step, carry, demonstrator(carry[0]).swapaxes(0, 1))
+
+    def batch(key: PRNGKeyArray, noise: Float[Array, ""] | float) -> Played:
+        reset_key, key = jax.random.split(key)
+        state = rollout.strong(jax.vmap(env.reset)(jax.random.split(reset_key, BATCH)))
+        chunk = jax.eval_shape(demonstrator, state).shape[1]
+        start = (state, jnp.zeros(BATCH, bool), key, noise)
+        (state, broken, *_), seen = jax.lax.scan(query, start, None, env.episode_length // chunk)
+        inputs, action, poses = jax.tree.map(
+            lambda leaf: leaf.reshape(env.episode_length, *leaf.shape[2:]).swapaxes(0, 1), seen
+        )
+        return Played(inputs, action, poses, (state.metrics["success"] > 0) & ~broken)
+
+    return batch
+
+
+def save(file: Path, demonstrations: Demonstrations, *, remedy: str = "choose another --out"):
+    """Writes an .npz file whole or not at all.
+
+    Raises:
+      UserError: it cannot be written; ends with the `remedy`.
+    """
+    content = demonstrations._asdict().items()
+    arrays = {name: np.asarray(value) for name, value in content if value is not None}
+    archive.write(file, arrays, remedy=remedy, compressed=True)
+
+
+def load(file: Path, *, task: str, images: bool = False) -> Demonstrations:
+    """Reads what `save` wrote, the pictures only if they are asked for.
+
+    Raises:
+      UserError: there is no such file, it is damaged, of another task or without the pictures asked
+        for, or holds numbers that are not finite.
+    """
+    again = f"`ndp demos {task}{' --images' if images else ''} --out NEW.npz`"
+    if not file.is_file():
+        raise UserError(f"There is no file {file}; record one with {again}.")
+    try:
+        with file.open("rb") as stream, np.load(stream) as stored:
+            found = str(stored["task"])
+            if found != task:
+                raise UserError(
+                    f"{file} demonstrates {found}, not {task}; record others with {again}."
+                )
+            if images and "images" not in stored:
+                raise UserError(f"{file} holds no pictures; record them with {again}.")
+            demonstrations = Demonstrations(
+                **{name: stored[name] for name in TRAJECTORIES},
+                images=stored["images"] if images else None,
+                task=task,
+                played=int(stored["played"]),
+            )
+        _check_shapes(demonstrations)
+    except archive.UNREADABLE as error:
+        raise UserError(
+            f"The demonstrations in {file} are damaged, or it holds none ({error}); give a file of "
+            f"{again}, or delete it from the cache."
+        ) from None
+    pictured = demonstrations.images
+    if pictured is not None and pictured.shape[2:] != (pictures.SIZE, pictures.SIZE, 3):
+        size = " x ".join(map(str, pictured.shape[2:]))
+        raise UserError(
+            f"The pictures in {file} are {size}, not 84 x 84 x 3; record others with {again}."
+        )
+    for name in TRAJECTORIES:
+        finite = np.isfinite(getattr(demonstrations, name)).all(axis=(1, 2))
+        if not finite.all():
+            raise UserError(
+                f"{name} of episode {finite.argmin()} in {file} holds a number that is not finite; "
+                f"record others with {again}."
+            )
+    return demonstrations
+
+
+def scripted(
+    task: str, *, episodes: int, episode_length: int, images: bool = False
+) -> Demonstrations:
+    """Demonstrations of a task's script, made once and kept in the user's cache folder.
+
+    Raises:
+      UserError: as `record`, `save` and `load`.
+    """
+    kind = "-images" if images else ""
+    name = f"version{VERSION}-{task}-{episodes}-of-{episode_length}-steps{kind}.npz"
+    file = drawn_folder("demos") / name
+    if not file.exists():
+        env = envs.make(task, episode_length=episode_length)
+        options = {"episodes": episodes, "seed": 0, "noise": NOISE[task], "images": images}
+        made = record(env, task, script(task), **options)
+        save(file, made, remedy="set XDG_CACHE_HOME")
+    return load(file, task=task, images=images)
+
+
+def _check_shapes(demonstrations: Demonstrations) -> None:
+    """Raises `ValueError` unless all arrays are of the same steps of at least one episode."""
+    arrays = {name: getattr(demonstrations, name) for name in TRAJECTORIES}
+    shapes = [array.shape for array in arrays.values()]
+    extents = {shape[:2] for shape in shapes}
+    if demonstrations.images is not None:
+        extents.add(demonstrations.images.shape[:2])
+        if demonstrations.images.dtype != np.uint8 or demonstrations.images.ndim != 5:
+            raise ValueError("images are no pictures")
+    kinds = {cast(np.ndarray, array).dtype.kind for array in arrays.values()}
+    if len(extents) > 1 or {len(shape) for shape in shapes} != {3} or 0 in shapes[0]:
+        raise ValueError(f"shapes {shapes}")
+    if shapes[1] != shapes[2] or kinds != {"f"}:
+        raise ValueError(f"shapes {shapes}, kinds {kinds}")

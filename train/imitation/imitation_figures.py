@@ -1,0 +1,249 @@
+"""How imitations went: error curves, and success of clones."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter
+
+from train.rl.evaluate import bootstrap_interval
+from train.runs import metrics
+from train.runs.metrics import EVALUATIONS, TIMING
+from train.runs.plots import (
+    STATISTICS,
+    Columns,
+    alike,
+    draw_training,
+    explain,
+    name_of,
+    plt,
+    read_columns,
+    save,
+    styles,
+)
+from train.system.errors import UserError
+
+COLORS = {
+    **{"cnn-ndp": "#0072b2", "mlp-ndp": "#56b4e9", "cnn-dmp": "#009e73", "cnn": "#d55e00"},
+    **{"ndp": "#0072b2", "nn": "#d55e00"},
+}
+"""Okabe and Ito's, by model and policy."""
+
+XLABELS = {"steps": "gradient steps", "minutes": "wall time of training (minutes)"}
+DIGITS = "held-out error (px² per coordinate)"
+CLONES = "held-out action error"
+
+BASELINES = {
+    "global_mean": "mean stroke of all digits",
+    "class_mean": "mean stroke of the digit's class",
+    "floor": "primitives fitted to the strokes",
+}
+"""Predictors that learn nothing from pictures, or nothing at all."""
+
+Baselines = dict[str, float]
+Group = tuple[dict[str, Any], list[Columns], list[Baselines]]
+"""Settings that runs share, their columns `steps`, `minutes` and `error`, and their baselines."""
+
+WIDTH = 0.38
+"""Of a bar; tasks are one apart."""
+CENTRES = {"nn": -WIDTH / 2, "ndp": WIDTH / 2}
+"""Of the bars of a task."""
+BESIDE = 0.3 * WIDTH
+"""Of a bar's centre, where its interval is: seeds to the left, the paper to the right."""
+
+PUBLISHED = {
+    "throw": {"nn": 0.528, "ndp": 0.642},
+    "pick": {"nn": 0.672, "ndp": 0.408},
+    "push": {"nn": 0.002, "ndp": 0.208},
+    "soccer": {"nn": 0.885, "ndp": 0.890},
+    "faucet": {"nn": 0.532, "ndp": 0.790},
+}
+"""Success by task and policy in Bahl et al., NeurIPS 2020, with other simulators, demonstrators and
+networks."""
+
+
+class Success(NamedTuple):
+    """How often a policy that cloned demonstrations of a task succeeds, for every seed."""
+
+    task: str
+    policy: Literal["ndp", "nn"]
+    seeds: tuple[float, ...]
+
+
+def imitation_curves(
+    folders: list[Path], path: Path, *, statistic: Literal["mean", "iqm"] = "mean"
+) -> None:
+    """Held-out error of imitations against gradient steps and wall time of training.
+
+    Runs whose settings differ in nothing but the seed are one curve, as those of
+    `plots.learning_curves`. Dashed lines are what simpler predictors of digits reach.
+
+    Args:
+      folders: of the runs, all of digits or all of robot tasks.
+      path: image to write.
+      statistic: as in `plots.learning_curves`.
+
+    Raises:
+      UserError: a folder is not a run or has nothing to draw yet, or the image cannot be written.
+    """
+    save(draw(gather(folders), statistic), path)
+
+
+def gather(folders: list[Path]) -> list[Group]:
+    """Reads runs and groups those whose settings differ in nothing that matters but the seed."""
+    return [
+        (kind, [read(folder) for folder in group], [read_baselines(folder) for folder in group])
+        for kind, group in alike(folders)
+    ]
+
+
+def read(folder: Path) -> Columns:
+    """Reads the evaluations of an imitation, which may still be training.
+
+    Raises:
+      UserError: a table is missing or cannot be read, or no evaluation is finite.
+    """
+    found = read_columns(folder, EVALUATIONS, ("steps", "error"))
+    timing = {"steps": [0.0], "seconds": [0.0], "evaluating": [0.0], "saving": [0.0]}
+    if metrics.read(folder, TIMING):
+        timing |= read_columns(folder, TIMING, tuple(timing))
+    training = np.subtract(timing["seconds"], np.add(timing["evaluating"], timing["saving"]))
+    steps = np.r_[0, timing["steps"]]
+    found["minutes"] = np.interp(found["steps"], steps, np.r_[0, training]) / 60
+    drawn = np.isfinite(found["error"]) & (found["error"] > 0) & (found["steps"] <= steps[-1])
+    if not drawn.any():
+        raise UserError(f"{folder} has nothing to draw yet: no evaluation is a positive number.")
+    return {name: values[drawn] for name, values in found.items()}
+
+
+def read_baselines(folder: Path) -> Baselines:
+    """What simpler predictors reach, as evaluation.json says; empty where it does not.
+
+    Raises:
+      UserError: it is not what a run writes.
+    """
+    path = folder / "evaluation.json"
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text()).get("baselines", {})
+        return {name: float(found[name]) for name in BASELINES if name in found}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read as an evaluation ({error}).") from None
+
+
+def draw(groups: list[Group], statistic: str) -> Figure:
+    """Draws the error against gradient steps (left) and wall time (right)."""
+    kinds = [kind for kind, _, _ in groups]
+    word, reduce_runs = STATISTICS[statistic]
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharey=True)
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
+    for (kind, records, _), (color, line) in zip(groups, styles(kinds, COLORS), strict=False):
+        label = f"{name_of(kind, kinds)}, {len(records)} run{'s' if len(records) > 1 else ''}"
+        look = {"color": color, "linestyle": line, "label": label}
+        for axis, x in zip(axes, XLABELS, strict=True):
+            draw_training(axis, [(r[x], r["error"]) for r in records], reduce_runs, look)
+    digits = kinds[0]["task"] == "digits"
+    for axis, xlabel in zip(axes, XLABELS.values(), strict=True):
+        axis.set(xlabel=xlabel, yscale="log")
+        axis.set_xlim(left=0)
+        axis.grid(alpha=0.25)
+        axis.grid(alpha=0.1, which="minor")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel(DIGITS if digits else CLONES)
+    axes[0].xaxis.set_major_formatter(EngFormatter(sep=""))
+    draw_baselines(axes, [found for _, _, baselines in groups for found in baselines])
+
+    explanation = "Lines: error on held-out examples"
+    if any(len(records) > 1 for _, records, _ in groups):
+        explanation += f"; {word} over runs and its 95 % bootstrap interval"
+    explain(figure, axes[0], explanation)
+    figure.suptitle(", ".join(dict.fromkeys(kind["task"] for kind in kinds)))
+    return figure
+
+
+def draw_baselines(axes: np.ndarray, found: list[Baselines]) -> None:
+    """Draws each baseline, on average over the runs that know it, as a dashed line."""
+    for name, label in BASELINES.items():
+        values = [baselines[name] for baselines in found if name in baselines]
+        if not values:
+            continue
+        for axis in axes:
+            axis.axhline(float(np.mean(values)), color="0.4", linestyle="--", linewidth=1)
+        axes[-1].annotate(
+            label,
+            (1, float(np.mean(values))),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 2),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize="small",
+            color="0.3",
+        )
+
+
+def success_bars(rows: Sequence[Success], path: Path) -> None:
+    """Success of clones, task by task, a network without primitive beside one with it.
+
+    Bars are means over seeds, with their 95 % bootstrap intervals where there are several; every
+    seed is a dot. Hollow diamonds are what is `PUBLISHED`.
+
+    Args:
+      rows: of every task and policy.
+      path: image to write.
+
+    Raises:
+      UserError: the image cannot be written.
+    """
+    save(draw_success(rows), path)
+
+
+def draw_success(rows: Sequence[Success]) -> Figure:
+    """Draws the bars of `success_bars`."""
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    figure, axis = plt.subplots(figsize=(1.6 + 1.3 * len(tasks), 3.8))
+    figure.set_layout_engine("constrained")
+    for row in rows:
+        draw_bar(axis, tasks.index(row.task) + CENTRES[row.policy], row.seeds, COLORS[row.policy])
+    for policy in CENTRES:
+        axis.add_patch(Rectangle((0, 0), 0, 0, color=COLORS[policy], alpha=0.75, label=policy))
+    places = [
+        (tasks.index(row.task) + CENTRES[row.policy] + BESIDE, PUBLISHED[row.task][row.policy])
+        for row in rows
+        if row.task in PUBLISHED
+    ]
+    if places:
+        look = {"color": "white", "edgecolors": "black", "linewidths": 1.3, "zorder": 5}
+        x, y = zip(*places, strict=True)
+        label = "paper, in other settings"
+        axis.scatter(x, y, s=36, marker="D", clip_on=False, label=label, **look)
+    axis.set_xticks(range(len(tasks)), tasks)
+    axis.set(ylabel="success rate", ylim=(0, 1.05))
+    axis.grid(alpha=0.25, axis="y")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    several = any(len(row.seeds) > 1 for row in rows)
+    explain(
+        figure,
+        axis,
+        "Bars: mean over seeds, its 95 % bootstrap interval; dots: seeds" if several else "",
+    )
+    return figure
+
+
+def draw_bar(axis: Axes, x: float, seeds: tuple[float, ...], color: str) -> None:
+    """Draws the mean of seeds as a bar, its interval and the seeds themselves."""
+    mean = float(np.mean(seeds))
+    axis.bar(x, mean, WIDTH * 0.94, color=color, alpha=0.75)
+    if len(seeds) > 1:
+        low, high = bootstrap_interval(np.array(seeds))
+        axis.errorbar(x, mean, [[mean - low], [high - mean]], color="black", capsize=3, zorder=3)
+        spread = np.linspace(-0.12, 0.12, len(seeds)) * WIDTH
+        look = {"color": color, "edgecolors": "white", "linewidths": 0.8, "zorder": 4}
+        axis.scatter(x - BESIDE + spread, seeds, s=20, clip_on=False, **look)

@@ -1,0 +1,1 @@
+"""Reinforcement learning: policies that act, collection, PPO, evaluation, films."""

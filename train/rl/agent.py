@@ -1,0 +1,150 @@
+"""The agent: a policy sized for an environment, with the numbers that may be swept as leaves."""
+
+from collections.abc import Callable
+from typing import Protocol, cast, runtime_checkable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from brax.envs.base import State
+from flax import struct
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+import envs
+from configs import TrainConfig
+from envs.base import MjxEnv
+from ndp_jax import DMP
+from ndp_jax.normalize import RunningStats, normalize
+from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
+from train.system.errors import UserError
+
+
+@runtime_checkable
+class RobotEnv(Protocol):
+    """What the learner asks of a task: brax's reset and step for one environment, and this.
+
+    Attributes:
+      action_size: A.
+      action_scale: position change of a unit action, in the units of `robot_state`.
+      action_limit: where the task clips actions, on both sides.
+      dt: seconds per step.
+      episode_length: steps.
+    """
+
+    action_scale: float
+    action_limit: float
+    episode_length: int
+
+    @property
+    def action_size(self) -> int: ...
+    @property
+    def dt(self) -> float: ...
+    def reset(self, rng: PRNGKeyArray) -> State: ...
+    def step(self, state: State, action: Array) -> State: ...
+    def robot_state(self, state: State) -> tuple[Array, Array]:
+        """Position and velocity (per second) that the primitive integrates, (D,) each."""
+        ...
+
+
+def make_env(config: TrainConfig) -> MjxEnv:
+    """The environment of a configuration.
+
+    Raises:
+      UserError: there is no such task.
+    """
+    try:
+        return envs.make(
+            config.task, episode_length=config.episode_length, reward_delay=config.reward_delay
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+class Hyperparameters(struct.PyTreeNode):
+    """Every number of a run that does not change the shape of its program; scalars."""
+
+    learning_rate: Float[Array, ""]
+    clip: Float[Array, ""]
+    gamma: Float[Array, ""]
+    gae_lambda: Float[Array, ""]
+    entropy_coefficient: Float[Array, ""]
+    value_coefficient: Float[Array, ""]
+    max_kl: Float[Array, ""]
+    max_grad_norm: Float[Array, ""]
+    alpha: Float[Array, ""]
+    goal_scale: Float[Array, ""]
+    weight_scale: Float[Array, ""]
+    initial_log_std: Float[Array, ""]
+    total_updates: Int[Array, ""]
+
+
+def hyperparameters(config: TrainConfig) -> Hyperparameters:
+    """The sweepable numbers of a configuration."""
+    numbers = {
+        name: jnp.asarray(getattr(section, name), float)
+        for section in (config.ppo, config.primitive, config.network)
+        for name in Hyperparameters.__dataclass_fields__
+        if hasattr(section, name)
+    }
+    return Hyperparameters(**numbers, total_updates=jnp.asarray(config.updates, jnp.int32))
+
+
+def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> Policy:
+    """The policy of a configuration, sized for an environment."""
+    chunk = config.steps_per_query
+    if config.policy == "ndp":
+        primitive = config.primitive
+        head = PrimitiveHead(
+            dmp=DMP(
+                n_basis=primitive.n_basis,
+                n_steps=chunk * primitive.substeps,
+                alpha_x=primitive.alpha_x,
+                kernel=primitive.kernel,
+                forcing=primitive.forcing,
+            ),
+            chunk=chunk,
+            action_size=env.action_size,
+            duration=chunk * env.dt,
+            action_scale=env.action_scale,
+            goal_scale=hyper.goal_scale,
+            weight_scale=hyper.weight_scale,
+            alpha=hyper.alpha,
+            method=primitive.method,
+        )
+    else:
+        head = DirectHead(chunk=chunk, action_size=env.action_size)
+    return Policy(head=head, hidden=config.network.hidden, initial_log_std=hyper.initial_log_std)
+
+
+class Inputs(struct.PyTreeNode):
+    """What the policy is given at a query.
+
+    Attributes:
+      observation: as the environment gives it, (E, O), or pictures of it, (E, 84, 84, 3).
+      position: of the robot, in the units the primitive integrates, (E, D).
+      velocity: of the robot, per second, (E, D).
+    """
+
+    observation: Array
+    position: Float[Array, "*batch D"]
+    velocity: Float[Array, "*batch D"]
+
+
+def observe(env: RobotEnv, state: State) -> Inputs:
+    """Reads the policy's inputs off a batch of environment states."""
+    position, velocity = jax.vmap(env.robot_state)(state)
+    return Inputs(observation=cast(Array, state.obs), position=position, velocity=velocity)
+
+
+Respond = Callable[[Inputs], PolicyOutput]
+
+
+def responder(policy: nn.Module, params: PyTree, statistics: RunningStats) -> Respond:
+    """The policy as a function of raw inputs."""
+
+    def respond(inputs: Inputs) -> PolicyOutput:
+        observation = normalize(statistics, inputs.observation)
+        output = policy.apply(params, observation, inputs.position, inputs.velocity)
+        return cast(PolicyOutput, output)
+
+    return respond

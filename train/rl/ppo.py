@@ -1,0 +1,418 @@
+"""Proximal policy optimisation over chunks of T actions.
+
+One update (collect, estimate advantages, improve) is one pure function over one pytree. Each of the
+T steps after a query is a decision of its own, with its own log density, advantage and value, all
+conditioned on the query's inputs; the T steps of a query stay together in a minibatch, so that the
+network and the primitive run once per query.
+
+Sources: Schulman et al., "Proximal Policy Optimization Algorithms", 2017; Schulman et al.,
+"High-Dimensional Continuous Control Using Generalized Advantage Estimation", 2016; Bahl et al.,
+NeurIPS 2020, section 3.3.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from configs import TrainConfig
+from ndp_jax import normalize
+from ndp_jax.distributions import entropy, log_prob
+from ndp_jax.policies import PolicyOutput
+from train.rl import rollout
+from train.rl.agent import (
+    Hyperparameters,
+    Inputs,
+    RobotEnv,
+    make_policy,
+    observe,
+    responder,
+)
+from train.system.devices import replicate, spread
+from train.system.runtime import debugging
+
+ADAM = optax.scale_by_adam(eps=1e-5)
+LOSS_PARTS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "gradient_norm")
+OUTCOMES = ("success", "returns", "distance")
+
+
+class Faults(struct.PyTreeNode):
+    """Counts of what was left out because it was not finite.
+
+    Attributes:
+      broken_episodes: finished episodes that a non-finite value had ended early.
+      skipped_minibatches: of the whole run.
+      skipped_in_a_row: up to the last minibatch.
+    """
+
+    broken_episodes: Int[Array, ""]
+    skipped_minibatches: Int[Array, ""]
+    skipped_in_a_row: Int[Array, ""]
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything the next update needs: saving it is a checkpoint, stacking it is a sweep.
+
+    Attributes:
+      params: of the policy.
+      optimizer: Adam's moments.
+      observation: running statistics of the observations.
+      reward: running scale of the rewards.
+      episodes: where the environments stand.
+      finished: rates and means over the last finished episodes, by `OUTCOMES`; 0 before any are.
+      faults: what was left out because it was not finite.
+      key: of the next update.
+      updates: done so far.
+      hyper: the swept numbers.
+    """
+
+    params: PyTree
+    optimizer: optax.OptState
+    observation: normalize.RunningStats
+    reward: normalize.RewardScale
+    episodes: rollout.Episodes
+    finished: dict[str, Float[Array, ""]]
+    faults: Faults
+    key: PRNGKeyArray
+    updates: Int[Array, ""]
+    hyper: Hyperparameters
+
+
+class Batch(struct.PyTreeNode):
+    """Queries ready for the update; leaves start with the number of queries, then T."""
+
+    inputs: Inputs
+    action: Float[Array, "..."]
+    log_prob: Float[Array, "..."]
+    value: Float[Array, "..."]
+    advantage: Float[Array, "..."]
+    target: Float[Array, "..."]
+    weight: Float[Array, "..."]
+
+
+def generalized_advantage(
+    reward: Float[Array, "S E"],
+    value: Float[Array, "S E"],
+    bootstrap: Float[Array, " E"],
+    *,
+    terminated: Bool[Array, "S E"],
+    truncated: Bool[Array, "S E"],
+    gamma: float | Float[Array, ""],
+    gae_lambda: float | Float[Array, ""],
+) -> Float[Array, "S E"]:
+    """Generalised advantage estimation over S environment steps.
+
+    Args:
+      reward: received in each step.
+      value: predicted before each step.
+      bootstrap: value of the state after the last step.
+      terminated: the task ended with this step; nothing is worth anything after it.
+      truncated: what follows this step is not known; its advantage is zero and none flows through.
+      gamma: discount per step.
+      gae_lambda: decay per step.
+
+    Returns:
+      Advantages; adding `value` gives the regression targets of the critic.
+    """
+
+    def backwards(carry, x):
+        advantage, next_value = carry
+        reward, value, terminated, truncated = x
+        discount = gamma * (1.0 - terminated)
+        advantage = reward + discount * (next_value + gae_lambda * advantage) - value
+        advantage = jnp.where(truncated, 0.0, advantage)
+        return (advantage, value), advantage
+
+    start = (jnp.zeros_like(bootstrap), bootstrap)
+    steps = (reward, value, terminated, truncated)
+    return jax.lax.scan(backwards, start, steps, reverse=True)[1]
+
+
+def standardize(advantage: Float[Array, "*batch"], weight: Float[Array, "*batch"]):
+    """Advantages of weight one to mean zero and unit (unbiased) standard deviation."""
+    count = jnp.sum(weight)
+    mean = jnp.sum(advantage * weight) / jnp.maximum(count, 1.0)
+    squares = jnp.sum(jnp.square(advantage - mean) * weight)
+    variance = squares / jnp.maximum(count - 1.0, 1.0)
+    return (advantage - mean) / (jnp.sqrt(variance) + 1e-5)
+
+
+def loss(
+    output: PolicyOutput, batch: Batch, hyper: Hyperparameters
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """The clipped surrogate, the clipped value loss and the entropy bonus, and their parts."""
+
+    def mean(x):
+        return jnp.sum(x * batch.weight) / jnp.maximum(jnp.sum(batch.weight), 1.0)
+
+    log_ratio = log_prob(output.mean, output.log_std, batch.action) - batch.log_prob
+    ratio = jnp.exp(log_ratio)
+    clipped_ratio = jnp.clip(ratio, 1.0 - hyper.clip, 1.0 + hyper.clip)
+    policy_loss = -mean(jnp.minimum(ratio * batch.advantage, clipped_ratio * batch.advantage))
+
+    clipped_value = batch.value + jnp.clip(output.value - batch.value, -hyper.clip, hyper.clip)
+    value_error = jnp.maximum(
+        jnp.square(output.value - batch.target), jnp.square(clipped_value - batch.target)
+    )
+    value_loss = 0.5 * mean(value_error)
+
+    bonus = entropy(output.log_std)
+    total = policy_loss + hyper.value_coefficient * value_loss - hyper.entropy_coefficient * bonus
+    return total, {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": bonus,
+        "kl": mean(ratio - 1.0 - log_ratio),
+        "clip_fraction": mean(jnp.abs(ratio - 1.0) > hyper.clip),
+        "ratio_error": jnp.max(jnp.abs(ratio - 1.0) * batch.weight),
+    }
+
+
+def descend(
+    params: PyTree,
+    optimizer: optax.OptState,
+    gradient: PyTree,
+    *,
+    learning_rate: Float[Array, ""],
+    max_grad_norm: Float[Array, ""],
+) -> tuple[PyTree, optax.OptState, Float[Array, ""]]:
+    """One Adam step on the norm-clipped gradient.
+
+    Returns:
+      Parameters, optimiser state and the gradient's norm before clipping.
+    """
+    norm = optax.tree.norm(gradient)
+    scale = jnp.minimum(1.0, max_grad_norm / (norm + 1e-6))
+    direction, moments = ADAM.update(jax.tree.map(lambda g: g * scale, gradient), optimizer)
+    moved = jax.tree.map(lambda p, d: p - learning_rate * d, params, direction)
+    return moved, moments, norm
+
+
+def finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every number is; whatever they are where JAX is to stop at those that are not."""
+    if debugging():
+        return jnp.ones((), bool)
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def skipped(faults: Faults, sound: Bool[Array, ""]) -> Faults:
+    """Counts a minibatch that changed nothing unless it was `sound`."""
+    return faults.replace(
+        skipped_minibatches=faults.skipped_minibatches + ~sound,
+        skipped_in_a_row=jnp.where(sound, 0, faults.skipped_in_a_row + 1),
+    )
+
+
+def sound_mean(parts: dict[str, Float[Array, "*minibatches"]], name: str) -> Float[Array, ""]:
+    """Mean of a part of the loss over the minibatches that were learned from; NaN if none was."""
+    sound = parts["sound"]
+    return jnp.sum(jnp.where(sound, parts[name], 0.0)) / jnp.sum(sound)
+
+
+def row(numbers: dict[str, Any], *, ended: bool) -> dict[str, float]:
+    """Metrics on the host as a row; `OUTCOMES` are NaN there as long as no episode has ended."""
+    return {
+        name: value.item() if ended or name not in OUTCOMES else math.nan
+        for name, value in numbers.items()
+    }
+
+
+class Learner(NamedTuple):
+    """Pure functions; jit, vmap and shard them as you like.
+
+    Attributes:
+      init: key and hyperparameters to the first `TrainState`.
+      update: one iteration; the new state and scalar metrics.
+      collect: the first half of `update`: the state after collection, and the batch.
+      loss: parameters, observation statistics, minibatch and hyperparameters to loss and its parts.
+    """
+
+    init: Callable[[PRNGKeyArray, Hyperparameters], TrainState]
+    update: Callable[[TrainState], tuple[TrainState, dict[str, Array]]]
+    collect: Callable[[TrainState], tuple[TrainState, Batch]]
+    loss: Callable
+
+
+def place(state: TrainState, mesh: Mesh | None) -> TrainState:
+    """Spreads the environments over the devices, and puts all else on each."""
+    return replicate(state, mesh).replace(episodes=spread(state.episodes, mesh))
+
+
+def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None) -> Learner:
+    """Builds the learner of a configuration for an environment.
+
+    Args:
+      env: one environment with `robot_state`, `episode_length`, `dt` and `action_scale`.
+      config: a configuration that passed `train.runs.checks.check`.
+      mesh: the devices to spread the environments over; None for the program of one device.
+
+    Returns:
+      The functions of a `Learner`.
+    """
+    chunk = config.steps_per_query
+    queries = config.rollout_steps // chunk
+
+    def init(key: PRNGKeyArray, hyper: Hyperparameters) -> TrainState:
+        params_key, reset_key, key = jax.random.split(key, 3)
+        episodes = rollout.reset(env, reset_key, config.num_envs, mesh=mesh)
+        inputs = observe(env, episodes.state)
+        params = make_policy(env, config, hyper).init(
+            params_key, inputs.observation.astype(float), inputs.position, inputs.velocity
+        )
+        state = TrainState(
+            params=params,
+            optimizer=ADAM.init(params),
+            observation=normalize.init(inputs.observation.shape[1:]),
+            reward=normalize.init_reward_scale((config.num_envs,)),
+            episodes=episodes,
+            finished={name: jnp.zeros(()) for name in OUTCOMES},
+            faults=Faults(*jnp.zeros((3,), jnp.int32)),
+            key=key,
+            updates=jnp.zeros((), jnp.int32),
+            hyper=hyper,
+        )
+        return place(state, mesh)
+
+    def collect(state: TrainState) -> tuple[TrainState, Batch]:
+        key, reset_key, noise_key = jax.random.split(state.key, 3)
+        over = state.episodes.step >= env.episode_length
+        episodes = jax.lax.cond(
+            over,
+            lambda: rollout.reset(env, reset_key, config.num_envs, mesh=mesh),
+            lambda: state.episodes,
+        )
+        returns = jnp.where(over, 0.0, state.reward.returns)
+
+        respond = responder(make_policy(env, config, state.hyper), state.params, state.observation)
+        episodes, transitions, _ = rollout.collect(
+            env, respond, rollout.explore, episodes, noise_key, queries=queries, mesh=mesh
+        )
+        bootstrap = respond(observe(env, episodes.state)).value[:, 0]
+        transitions, bootstrap = replicate((transitions, bootstrap), mesh)
+
+        reward, value, valid, terminated = (
+            x.swapaxes(1, 2).reshape(config.rollout_steps, config.num_envs)
+            for x in (
+                transitions.reward,
+                transitions.value,
+                transitions.valid,
+                transitions.terminated,
+            )
+        )
+        reward_scale, reward = jax.lax.scan(
+            lambda scale, x: normalize.scale_reward(scale, *x, discount=state.hyper.gamma),
+            state.reward.replace(returns=returns),
+            (reward, terminated | ~valid),
+        )
+        sound = finite(reward_scale)
+        reward_scale = jax.tree.map(partial(jnp.where, sound), reward_scale, state.reward)
+        advantage = generalized_advantage(
+            reward,
+            value,
+            bootstrap,
+            terminated=terminated,
+            truncated=~valid,
+            gamma=state.hyper.gamma,
+            gae_lambda=state.hyper.gae_lambda,
+        )
+        target = advantage + value
+        weight = valid.astype(reward.dtype)
+        advantage, target, weight = (
+            x.reshape(queries, chunk, config.num_envs).swapaxes(1, 2)
+            for x in (standardize(advantage, weight), target, weight)
+        )
+        batch = Batch(
+            inputs=transitions.inputs,
+            action=transitions.action,
+            log_prob=transitions.log_prob,
+            value=transitions.value,
+            advantage=advantage,
+            target=target,
+            weight=weight,
+        )
+        batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+        over = episodes.step >= env.episode_length
+        finished = {
+            name: jnp.where(over, jnp.mean(getattr(episodes, name)), state.finished[name])
+            for name in OUTCOMES
+        }
+        broken = jnp.where(over, jnp.sum(episodes.broken, dtype=jnp.int32), 0)
+        faults = state.faults.replace(broken_episodes=state.faults.broken_episodes + broken)
+        return state.replace(
+            episodes=episodes, reward=reward_scale, finished=finished, faults=faults, key=key
+        ), batch
+
+    def batch_loss(params, observation: normalize.RunningStats, batch: Batch, hyper):
+        respond = responder(make_policy(env, config, hyper), params, observation)
+        return loss(respond(batch.inputs), batch, hyper)
+
+    def improve(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        hyper = state.hyper
+        remaining = 1.0 - state.updates / hyper.total_updates
+        learning_rate = hyper.learning_rate * jnp.maximum(remaining, 0.0)
+
+        def minibatch_step(learned, minibatch: Batch):
+            params, optimizer, faults = learned
+            (total, parts), gradient = jax.value_and_grad(batch_loss, has_aux=True)(
+                params, state.observation, minibatch, hyper
+            )
+            *moved, norm = descend(
+                params,
+                optimizer,
+                gradient,
+                learning_rate=learning_rate,
+                max_grad_norm=hyper.max_grad_norm,
+            )
+            sound = finite((total, norm, moved))
+            params, optimizer = jax.tree.map(
+                partial(jnp.where, sound), tuple(moved), (params, optimizer)
+            )
+            parts = parts | {"gradient_norm": norm, "sound": sound}
+            return (params, optimizer, skipped(faults, sound)), parts
+
+        def epoch(carry, key: PRNGKeyArray):
+            learned, learning = carry
+            order = jax.random.permutation(key, batch.weight.shape[0])
+            order = order.reshape(config.ppo.minibatches, -1)
+            minibatches = spread(jax.tree.map(lambda x: x[order], batch), mesh, axis=1)
+            improved, parts = jax.lax.scan(minibatch_step, learned, minibatches)
+            learned = jax.tree.map(partial(jnp.where, learning), improved, learned)
+            return (learned, learning & ~(sound_mean(parts, "kl") > hyper.max_kl)), parts
+
+        key, epochs_key = jax.random.split(state.key)
+        (learned, _), parts = jax.lax.scan(
+            epoch,
+            ((state.params, state.optimizer, state.faults), state.updates > 0),
+            jax.random.split(epochs_key, config.ppo.epochs),
+        )
+        params, optimizer, faults = learned
+        metrics = {name: sound_mean(parts, name) for name in LOSS_PARTS}
+        metrics["first_ratio_error"] = parts["ratio_error"][0, 0]
+        return state.replace(params=params, optimizer=optimizer, faults=faults, key=key), metrics
+
+    def update(state: TrainState) -> tuple[TrainState, dict[str, Array]]:
+        """Collects, improves (from the second update on), then learns the observation statistics.
+
+        The statistics move only here, so the policy that collected is exactly the one improved.
+        """
+        state, batch = collect(state)
+        state, metrics = improve(state, batch)
+        statistics = normalize.update(state.observation, batch.inputs.observation)
+        statistics = jax.tree.map(
+            partial(jnp.where, finite(statistics)), statistics, state.observation
+        )
+        state = state.replace(observation=statistics, updates=state.updates + 1)
+        metrics["log_std"] = jnp.mean(state.params["params"]["log_std"])
+        counts = {field.name: getattr(state.faults, field.name) for field in fields(Faults)}
+        return place(state, mesh), state.finished | metrics | counts
+
+    return Learner(init=init, update=update, collect=collect, loss=batch_loss)

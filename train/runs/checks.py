@@ -1,0 +1,335 @@
+"""Refuses a configuration that cannot run, before anything heavy is imported."""
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from configs import (
+    IMITATED,
+    CloneConfig,
+    Config,
+    DigitsConfig,
+    ImitateConfig,
+    Pen,
+    Primitive,
+    TrainConfig,
+)
+from envs.limits import check_batch
+from train.system.errors import UserError
+
+POSITIVE = (
+    *("steps", "episode_length", "num_envs", "rollout_steps", "chunk", "eval_episodes"),
+    *("checkpoint_seconds", "keep_checkpoints"),
+    *("samples", "held_out", "episodes", "batch"),
+    *("reward_delay", "n_basis", "substeps", "alpha", "alpha_x", "goal_scale", "weight_scale"),
+    *("learning_rate", "clip", "max_kl", "max_grad_norm", "epochs", "minibatches", "max_skipped"),
+)
+NOT_NEGATIVE = ("eval_every", "entropy_coefficient", "value_coefficient", "shift")
+UNIT_INTERVAL = ("gamma", "gae_lambda")
+
+AT_MOST = {
+    **dict.fromkeys(("episode_length", "reward_delay", "num_envs", "eval_episodes"), 1_000_000),
+    **dict.fromkeys(("samples", "held_out", "episodes", "batch"), 1_000_000),
+    **dict.fromkeys(("n_basis", "substeps", "epochs"), 1_000),
+    **dict.fromkeys(("goal_scale", "weight_scale", "clip", "max_kl", "max_grad_norm"), 1_000_000),
+    **dict.fromkeys(("entropy_coefficient", "value_coefficient"), 1_000_000),
+    "learning_rate": 1,
+    "shift": 20,
+}
+LARGEST_LOG_STD = 10.0
+LARGEST_WIDTH = 65_536
+LARGEST_INT = 2**31 - 1
+LARGEST_INTEGRATION = 10_000
+"""Steps of one primitive; the matrix that integrates it grows with them."""
+MOST_BASIS_OF_A_STROKE = 299
+"""Beside a start and a goal."""
+ALPHA_RANGE = (0.5, 30.0)
+"""As `ndp_jax.dmp` has it."""
+ALPHA_X_RANGE = (1e-6, 100.0)
+"""In which every kernel's basis functions are finite numbers."""
+
+TYPES = {
+    int: "a whole number",
+    float: "a number",
+    str: "a name",
+    tuple[int, ...]: "a list of whole numbers",
+}
+
+
+def flag(name: str) -> str:
+    """The command line's spelling of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def settings(config: object) -> dict[str, Any]:
+    """All settings of a configuration by name; the sections share one name space."""
+    flat = {}
+    for field in dataclasses.fields(config):  # pyright: ignore[reportArgumentType]
+        value = getattr(config, field.name)
+        flat |= settings(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return flat
+
+
+def check_any(config: Config) -> None:
+    """Raises `UserError` for the first setting that cannot work."""
+    if isinstance(config, TrainConfig):
+        check(config)
+    else:
+        check_imitation(config)
+
+
+def check(config: TrainConfig) -> None:
+    """Raises `UserError` for the first setting of a training that cannot work."""
+    check_types(config)
+    check_values(settings(config))
+    check_divisions(config)
+    check_primitive(config)
+    check_environments(config)
+
+
+def check_imitation(config: ImitateConfig) -> None:
+    """Raises `UserError` for the first setting of an imitation that cannot work.
+
+    Files that it names are not looked for; see `check_sources`.
+    """
+    check_types(config)
+    check_known(config.task, IMITATED)
+    if type(config) is not type(IMITATED[config.task]):
+        raise UserError(f"--task is {config.task}, whose settings are others than those given.")
+    check_values(settings(config))
+    steps, every = config.descent.steps, config.descent.eval_every
+    if steps > LARGEST_INT:
+        raise UserError(f"--steps is {steps}; it must be at most {LARGEST_INT}.")
+    if every < 1:
+        raise UserError(f"--eval-every is {every}; it must be greater than 0.")
+    if isinstance(config, DigitsConfig):
+        check_digits(config)
+    else:
+        check_clone(config)
+
+
+def check_digits(config: DigitsConfig) -> None:
+    """That a minibatch fits into the digits, and that the pen can be integrated."""
+    if config.descent.batch > config.samples:
+        raise UserError(
+            f"--batch {config.descent.batch} is more than the {config.samples} digits to learn "
+            "from; lower it or raise --samples."
+        )
+    if config.model != "cnn":
+        check_rates(config.pen)
+        if config.pen.n_basis > MOST_BASIS_OF_A_STROKE:
+            raise UserError(
+                f"--n-basis is {config.pen.n_basis}; the 301 samples of a stroke determine at most "
+                f"{MOST_BASIS_OF_A_STROKE}."
+            )
+
+
+def check_clone(config: CloneConfig) -> None:
+    """That episodes can be held out and chunks fit in, and that the primitive can be integrated."""
+    if config.episodes < 2:
+        raise UserError(
+            f"--episodes is {config.episodes}; give at least 2, one of which is held out."
+        )
+    check_chunk(config, config.chunk)
+    check_primitive(config)
+    check_environments(config)
+
+
+def check_sources(config: ImitateConfig) -> None:
+    """Raises `UserError` where there is no file that a configuration wants to learn from."""
+    for name in ("data", "demos"):
+        path = settings(config).get(name)
+        if path and not Path(str(path)).is_file():
+            raise UserError(f"{flag(name)} is {path}, but there is no such file.")
+
+
+def check_known(task: str, known: Iterable[str], *, or_else: str = "") -> None:
+    """Raises `UserError` for a task that is not known, with the one that was probably meant."""
+    if task not in known:
+        nearest = difflib.get_close_matches(task, known, n=1, cutoff=0.0)[0]
+        raise UserError(f"There is no {or_else}task '{task}'; did you mean '{nearest}'?")
+
+
+def check_environments(config: TrainConfig | CloneConfig) -> None:
+    """That so many environments can be stepped in one program."""
+    try:
+        check_batch(config.task, config.num_envs)
+    except ValueError as problem:
+        raise UserError(f"--num-envs: {problem}") from None
+
+
+def learner(config: Config) -> str:
+    """The setting that says what learns: policy, or model of digits."""
+    return "model" if isinstance(config, DigitsConfig) else "policy"
+
+
+def idle(config: Config) -> set[str]:
+    """Settings that mean nothing to the configuration's policy or model."""
+    if isinstance(config, DigitsConfig):
+        return set(settings(config.pen)) if config.model == "cnn" else set()
+    names = set() if config.policy == "ndp" else set(settings(config.primitive))
+    return names | ({"chunk"} if config.policy == "ppo" else set())
+
+
+def check_idle(config: Config, chosen: Iterable[str]) -> None:
+    """Raises `UserError` if a setting that somebody chose means nothing to what learns."""
+    for name in chosen:
+        if name in idle(config):
+            which = learner(config)
+            raise UserError(
+                f"{flag(name)} means nothing to {flag(which)} {settings(config)[which]}; "
+                "leave it out."
+            )
+
+
+def check_types(section: object) -> None:
+    """That every setting is of its declared type, as those of an edited file may not be."""
+    for name, hint in typing.get_type_hints(type(section)).items():
+        value = getattr(section, name)
+        if dataclasses.is_dataclass(hint):
+            check_types(value)
+        elif typing.get_origin(hint) is typing.Literal:
+            if value not in typing.get_args(hint):
+                choices = ", ".join(typing.get_args(hint))
+                raise UserError(f"{flag(name)} is {value!r}; it must be one of {choices}.")
+        elif not is_of(value, hint):
+            raise UserError(f"{flag(name)} is {value!r}; it must be {TYPES[hint]}.")
+
+
+def is_of(value: object, hint: object) -> bool:
+    """Whether a value may stand for one of `TYPES`: an int for a float, nothing for a bool."""
+    if hint == tuple[int, ...]:
+        return isinstance(value, tuple) and all(type(part) is int for part in value)
+    return type(value) is hint or (hint is float and type(value) is int)
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Each setting for itself."""
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{flag(name)} is {value}; it must be a finite number.")
+        if name in POSITIVE and not value > 0:
+            raise UserError(f"{flag(name)} is {value}; it must be greater than 0.")
+        if name in NOT_NEGATIVE and value < 0:
+            raise UserError(f"{flag(name)} is {value}; it must not be negative.")
+        if name in UNIT_INTERVAL and not 0 <= value <= 1:
+            raise UserError(f"{flag(name)} is {value}; it must lie between 0 and 1.")
+        if name in AT_MOST and value > AT_MOST[name]:
+            raise UserError(f"{flag(name)} is {value}; it must be at most {AT_MOST[name]:,}.")
+    hidden = values["hidden"]
+    if not hidden or min(hidden) < 1 or max(hidden) > LARGEST_WIDTH:
+        raise UserError(f"--hidden is {hidden}; give one or more widths from 1 to {LARGEST_WIDTH}.")
+    if not 0 <= values["seed"] < 2**32:
+        raise UserError(f"--seed is {values['seed']}; it must lie between 0 and 4294967295.")
+    if abs(values.get("initial_log_std", 0.0)) > LARGEST_LOG_STD:
+        raise UserError(
+            f"--initial-log-std is {values['initial_log_std']}; it must lie between -10 and 10."
+        )
+
+
+def check_rates(primitive: Primitive | Pen) -> None:
+    """That a primitive's stiffness and the decay of its phase are in their ranges."""
+    for name, (low, high) in (("alpha", ALPHA_RANGE), ("alpha_x", ALPHA_X_RANGE)):
+        value = getattr(primitive, name)
+        if not low <= value <= high:
+            raise UserError(f"{flag(name)} is {value}; it must lie between {low:g} and {high:g}.")
+
+
+def check_primitive(config: TrainConfig | CloneConfig) -> None:
+    """That the primitive's Euler integration converges; other policies have none."""
+    if config.policy != "ndp":
+        return
+    primitive, steps = config.primitive, config.chunk * config.primitive.substeps
+    check_rates(primitive)
+    if steps > LARGEST_INTEGRATION:
+        raise UserError(
+            f"--substeps {primitive.substeps} and --chunk {config.chunk} make {steps} integration "
+            f"steps; give at most {LARGEST_INTEGRATION}."
+        )
+    if primitive.alpha >= 4 * steps:
+        raise UserError(
+            f"--alpha is {primitive.alpha}, with which {steps} integration steps (--chunk times "
+            f"--substeps) diverge; give less than {4 * steps} or more --substeps."
+        )
+    if primitive.alpha_x > steps:
+        raise UserError(
+            f"--alpha-x is {primitive.alpha_x}, with which {steps} integration steps (--chunk "
+            f"times --substeps) make the phase negative; give at most {steps} or more --substeps."
+        )
+
+
+def check_chunk(config: TrainConfig | CloneConfig, chunk: int) -> None:
+    """That chunks fit into the episode."""
+    episode = config.episode_length
+    if episode % chunk:
+        raise UserError(
+            f"--chunk {chunk} does not divide the {episode}-step episode of {config.task}; "
+            f"use one of {divisors(episode, up_to=30)}."
+        )
+
+
+def check_divisions(config: TrainConfig) -> None:
+    """That episodes, rollouts, chunks and minibatches fit into each other."""
+    chunk, rollout, episode = config.steps_per_query, config.rollout_steps, config.episode_length
+    check_chunk(config, chunk)
+    if episode % rollout:
+        raise UserError(
+            f"--rollout-steps {rollout} does not divide the {episode}-step episode of "
+            f"{config.task}; use one of {divisors(episode, up_to=episode)}."
+        )
+    if rollout % chunk:
+        raise UserError(
+            f"--chunk {chunk} does not divide --rollout-steps {rollout}; "
+            f"use one of {divisors(rollout, up_to=30)}."
+        )
+    batch = rollout // chunk * config.num_envs
+    if batch % config.ppo.minibatches:
+        raise UserError(
+            f"--minibatches {config.ppo.minibatches} does not divide the batch of {batch} queries "
+            f"({rollout // chunk} per rollout x {config.num_envs} environments); "
+            f"use one of {divisors(batch, up_to=64)}."
+        )
+    if batch * chunk < 2:
+        raise UserError(
+            f"--num-envs {config.num_envs} and --rollout-steps {rollout} make a batch of one "
+            "step, whose advantage cannot be standardised; raise either."
+        )
+    if config.steps_per_update > LARGEST_INT:
+        raise UserError(
+            f"--num-envs {config.num_envs} and --rollout-steps {rollout} make more than "
+            f"{LARGEST_INT} environment steps per update; lower either."
+        )
+    if config.updates < 2:
+        raise UserError(
+            f"--steps {config.steps} is less than two updates of {config.steps_per_update} "
+            "environment steps (the first gathers observation statistics); raise it or lower "
+            "--num-envs."
+        )
+    if config.updates > LARGEST_INT:
+        raise UserError(f"--steps {config.steps} is more than {LARGEST_INT} updates; lower it.")
+
+
+def check_devices(config: TrainConfig, devices: int) -> None:
+    """That each of the devices gets as many environments, and as much of each minibatch."""
+    if config.num_envs % devices:
+        raise UserError(
+            f"--num-envs {config.num_envs} cannot be spread evenly over {devices} devices; use a "
+            f"multiple of {devices}."
+        )
+    batch = config.rollout_steps // config.steps_per_query * config.num_envs
+    minibatch = batch // config.ppo.minibatches
+    if minibatch % devices:
+        raise UserError(
+            f"--minibatches {config.ppo.minibatches} makes minibatches of {minibatch} queries, "
+            f"which cannot be spread evenly over {devices} devices; use one of "
+            f"{divisors(batch // devices, up_to=64)}."
+        )
+
+
+def divisors(number: int, *, up_to: int) -> str:
+    """The divisors of a number, for a sentence."""
+    return ", ".join(str(n) for n in range(1, up_to + 1) if number % n == 0)

@@ -1,0 +1,262 @@
+"""Learning curves."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial, reduce
+from itertools import cycle, product
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import matplotlib
+import numpy as np
+from scipy.stats import trim_mean
+
+from configs import CloneConfig, Config
+from train.runs import metrics, run
+from train.runs.checks import idle, learner, settings
+from train.runs.metrics import EVALUATIONS, METRICS, TIMING
+from train.system.errors import UserError
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, StrMethodFormatter
+
+COLORS = {"ndp": "#0072b2", "ppo-multi": "#d55e00", "ppo": "#009e73"}
+PALETTE = (*COLORS.values(), "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito's
+
+Columns = dict[str, np.ndarray]
+Curve = tuple[np.ndarray, np.ndarray]
+Statistic = Callable[..., np.ndarray]
+
+STATISTICS: dict[str, tuple[str, Statistic]] = {
+    "mean": ("mean", np.mean),
+    "iqm": ("interquartile mean", partial(trim_mean, proportiontocut=0.25)),
+}
+RESAMPLES = 2000
+POINTS = 500
+"""Of a curve, at most."""
+
+WIDTH_IN_LETTERS = 130  # of the figure
+
+LEARNER = "learner"
+"""Of a group's settings: the policy, or the model of digits."""
+
+DRAWN = ("success", "returns")
+XLABELS = ("environment steps", "wall time of training (minutes)")
+YLABELS = ("success rate", "return of an episode")
+CIRCLE = {"markersize": 5, "markerfacecolor": "white", "markeredgewidth": 1.4, "zorder": 4}
+
+
+class Record(NamedTuple):
+    """What a run wrote down.
+
+    Attributes:
+      training: `steps`, `minutes`, `success` and `returns` of every update that ended episodes.
+      held_out: `steps`, `success` and `returns` of every evaluation; there may be none.
+    """
+
+    training: Columns
+    held_out: Columns
+
+
+Group = tuple[dict[str, Any], list[Record]]
+"""Settings that runs share, and the runs."""
+
+
+def learning_curves(
+    folders: list[Path], path: Path, *, statistic: Literal["mean", "iqm"] = "mean"
+) -> None:
+    """Success rate and return of runs against environment steps and wall time.
+
+    Runs whose settings differ in nothing but the seed are one curve: the statistic over them, as
+    far as all of them went, with a 95 % bootstrap interval as a band and every run as a thin line.
+    Circles are evaluations on held-out resets with the action means.
+
+    Args:
+      folders: of the runs.
+      path: image to write.
+      statistic: "mean", or "iqm" for the interquartile mean, which leaves out a quarter of the
+        runs, rounded down, at either end; of up to three runs it is the mean.
+
+    Raises:
+      UserError: a folder is not a run or has nothing to draw yet, or the image cannot be written.
+    """
+    save(draw(gather(folders), statistic), path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes and closes a figure.
+
+    Raises:
+      UserError: the image cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot write the image {path} ({error}); choose another --out.") from None
+    finally:
+        plt.close(figure)
+
+
+def gather(folders: list[Path]) -> list[Group]:
+    """Reads runs and groups those whose settings differ in nothing that matters but the seed."""
+    return [(kind, [read(folder) for folder in group]) for kind, group in alike(folders)]
+
+
+def alike(folders: Sequence[Path]) -> list[tuple[dict[str, Any], list[Path]]]:
+    """Groups runs whose settings differ in nothing that matters but the seed."""
+    groups: dict[tuple, list[Path]] = {}
+    for folder in dict.fromkeys(folders):
+        shared = tuple(learning_settings(run.load_any(folder)).items())
+        groups.setdefault(shared, []).append(folder)
+    return [(dict(shared), group) for shared, group in groups.items()]
+
+
+def learning_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide what a run learns, but for the seed; first what learns it."""
+    bookkeeping = {*run.MAY_CHANGE} - {"steps"}  # which the learning rate follows
+    left_out = {"seed", "max_skipped"} | bookkeeping | idle(config)
+    if isinstance(config, CloneConfig):
+        left_out |= {"num_envs"}  # of evaluations
+    every = settings(config)
+    return {LEARNER: every.pop(learner(config))} | {
+        name: value for name, value in every.items() if name not in left_out
+    }
+
+
+def read(folder: Path) -> Record:
+    """Reads the tables of a run, which may still be training.
+
+    Raises:
+      UserError: a table is missing or cannot be read, or no episode has ended yet.
+    """
+    names = ("steps", *DRAWN)
+    training = read_columns(folder, METRICS, names)
+    seconds = read_columns(folder, TIMING, ("seconds",))["seconds"]
+    rows = min(len(training["steps"]), len(seconds))
+    training = {name: values[:rows] for name, values in training.items()}
+    training["minutes"] = seconds[:rows] / 60
+    ended = np.isfinite(training["success"]) & np.isfinite(training["returns"])
+    if not ended.any():
+        raise UserError(f"{folder} has nothing to draw yet: no episode has ended.")
+    evaluated = bool(metrics.read(folder, EVALUATIONS))
+    return Record(
+        training={name: values[ended] for name, values in training.items()},
+        held_out=read_columns(folder, EVALUATIONS, names)
+        if evaluated
+        else dict.fromkeys(names, np.zeros(0)),
+    )
+
+
+def read_columns(folder: Path, file: str, names: Sequence[str]) -> Columns:
+    """Columns of a table of a run.
+
+    Raises:
+      UserError: it has no such columns, or no rows yet.
+    """
+    columns = metrics.read(folder, file)
+    for name in names:
+        if name not in columns:
+            raise UserError(f"{folder / file} has no column {name} with numbers yet.")
+    return {name: np.array(columns[name]) for name in names}
+
+
+def draw(groups: list[Group], statistic: str) -> Figure:
+    """Draws success and return (columns) against environment steps and wall time (rows)."""
+    kinds = [kind for kind, _ in groups]
+    word, reduce_runs = STATISTICS[statistic]
+
+    figure, axes = plt.subplots(2, 2, figsize=(10, 6.8), sharex="row", sharey="col")
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
+    for (kind, records), (color, line) in zip(groups, styles(kinds, COLORS), strict=False):
+        label = f"{name_of(kind, kinds)}, {len(records)} run{'s' if len(records) > 1 else ''}"
+        look = {"color": color, "linestyle": line, "label": label}
+        for axis, (x, y) in zip(axes.flat, product(("steps", "minutes"), DRAWN), strict=True):
+            curves = [(record.training[x], record.training[y]) for record in records]
+            draw_training(axis, curves, reduce_runs, look)
+        evaluated = [record.held_out for record in records if len(record.held_out["steps"])]
+        if evaluated:
+            draw_held_out(axes[0], evaluated, reduce_runs, color)
+
+    for axis, (xlabel, ylabel) in zip(axes.flat, product(XLABELS, YLABELS), strict=True):
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.set_xlim(left=0)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylim(-0.03, 1.03)
+    axes[0, 0].xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes[0, 1].yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+
+    explanation = "Lines: episodes of training, exploring"
+    if any(len(records) > 1 for _, records in groups):
+        explanation += f"; {word} over runs and its 95 % bootstrap interval"
+    if any(len(record.held_out["steps"]) for _, records in groups for record in records):
+        explanation += "\nCircles: held-out episodes, action means"
+    explain(figure, axes[0, 0], explanation)
+    figure.suptitle(", ".join(dict.fromkeys(kind["task"] for kind in kinds)))
+    return figure
+
+
+def styles(kinds: Sequence[dict[str, Any]], colors: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A color and a line style for each of the groups: the learner's, where all have another."""
+    learners = [kind[LEARNER] for kind in kinds]
+    if len(set(learners)) == len(learners):
+        return iter([(colors[name], "-") for name in learners])
+    return cycle((color, line) for line, color in product(("-", "--", "-."), PALETTE))
+
+
+def explain(figure: Figure, axis: Axes, explanation: str) -> None:
+    """Puts the labels of an axis under a figure, below an explanation of what is drawn."""
+    handles, labels = axis.get_legend_handles_labels()
+    legend = figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=max(1, min(4, WIDTH_IN_LETTERS // (max(map(len, labels)) + 7))),
+        frameon=False,
+        title=explanation,
+        title_fontsize="small",
+    )
+    legend.get_title().set_multialignment("center")
+
+
+def name_of(kind: dict[str, Any], kinds: list[dict[str, Any]]) -> str:
+    """What learns, the task if there are several, and what sets it apart on its task."""
+    rivals = [other for other in kinds if other["task"] == kind["task"]]
+    parts = [kind[LEARNER]] + [kind["task"]] * (len(rivals) < len(kinds))
+    for name, value in kind.items():
+        if name != LEARNER and any(other.get(name, value) != value for other in rivals):
+            shown = "x".join(map(str, value)) if isinstance(value, tuple) else value
+            shown = f"{value:g}" if isinstance(value, float) else shown
+            parts.append(f"{name.replace('_', ' ')} {shown}")
+    return ", ".join(parts)
+
+
+def draw_training(
+    axis: Axes, curves: list[Curve], reduce_runs: Statistic, look: dict[str, Any]
+) -> None:
+    """Draws the runs of a group as one curve with a band, as far as all of them went."""
+    end = min(x[-1] for x, _ in curves)
+    start = min(end, max(x[0] for x, _ in curves))
+    grid = np.linspace(start, end, min(POINTS, *(len(x) for x, _ in curves)))
+    values = np.stack([np.interp(grid, x, y) for x, y in curves])
+    marker = "." if len(grid) == 1 else ""
+    axis.plot(grid, reduce_runs(values, axis=0), marker=marker, linewidth=2, zorder=3, **look)
+    if len(curves) > 1:
+        draws = np.random.default_rng(0).integers(len(curves), size=(RESAMPLES, len(curves)))
+        resampled = reduce_runs(values[draws], axis=1)
+        low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+        axis.fill_between(grid, low, high, color=look["color"], alpha=0.2, linewidth=0)
+        for x, y in curves:
+            axis.plot(x, y, color=look["color"], alpha=0.35, linewidth=0.7)
+
+
+def draw_held_out(
+    axes: np.ndarray, evaluations: list[Columns], reduce_runs: Statistic, color: str
+) -> None:
+    """Draws the evaluations at the steps at which all of a group's evaluated runs made one."""
+    steps = reduce(np.intersect1d, [columns["steps"] for columns in evaluations])
+    for axis, y in zip(axes, DRAWN, strict=True):
+        values = [columns[y][np.isin(columns["steps"], steps)] for columns in evaluations]
+        axis.plot(steps, reduce_runs(values, axis=0), "o", color=color, **CIRCLE)

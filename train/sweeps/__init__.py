@@ -1,0 +1,1 @@
+"""Many settings and seeds: what they are, training them, tables and figures."""

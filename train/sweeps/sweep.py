@@ -1,0 +1,434 @@
+"""A sweep: many runs that one program trains together, each with a run folder of its own."""
+
+import json
+import math
+import resource
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+from orbax.checkpoint import CheckpointManager
+from rich.console import Console
+
+from configs import TrainConfig
+from envs.limits import largest_batch
+from train.rl import memory
+from train.rl.agent import RobotEnv, hyperparameters, make_env
+from train.rl.evaluate import batch_keys, held_out_key, summarize, validation_key
+from train.rl.loop import add_rows, compare_versions, evaluation_due, explained, interruption
+from train.rl.population import Population, Programs, make_programs
+from train.rl.ppo import row
+from train.runs import checkpoint, metrics, run
+from train.runs.checks import divisors
+from train.runs.metrics import EVALUATIONS, TIMING
+from train.runs.progress import progress
+from train.runs.stopwatch import Stopwatch
+from train.sweeps import sweep_figures, sweep_folder, table
+from train.sweeps.grid import Grid
+from train.sweeps.sweep_folder import Run, Sweep
+from train.system.devices import choose
+from train.system.errors import Interrupted, UserError
+from train.system.hints import hint
+from train.system.runtime import versions
+
+OTHER_FILES = 256
+"""Open at once, beside one for each member."""
+
+HALVINGS = 3
+"""At most: after an eighth, a quarter and a half of the updates."""
+
+Group = Sequence[Run]
+"""Runs that one compiled program trains."""
+
+
+def sweep(grid: Grid, *, out: Path | None, halving: bool, devices: int, console: Console) -> Sweep:
+    """Trains all members, evaluates them and writes tables and figures.
+
+    Args:
+      grid: the members.
+      out: folder to create; by default the first free runs/TASK-sweep.
+      halving: whether the worse half of the settings stops after 1/8, 1/4 and 1/2 of the updates.
+      devices: over how many devices the members are spread.
+      console: for the progress.
+
+    Raises:
+      UserError: the folder cannot be used, or memory does not suffice for the members.
+      Stopped: the disk or the memory is full.
+      Interrupted: SIGINT or SIGTERM arrived; a checkpoint has been written.
+    """
+    choose(devices)  # before a folder is made
+    created = sweep_folder.fresh(grid, out, halving=halving, versions=versions())
+    return complete(created, devices=devices, console=console)
+
+
+def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
+    """Brings a sweep from wherever it is to its end.
+
+    Raises:
+      UserError, Stopped, Interrupted: as `sweep`.
+    """
+    console.print(f"Sweep folder {found.folder}", soft_wrap=True)
+    again = hint("sweep", "--resume", found.folder)
+    needs = f"{len(found.runs)} members with {found.runs[0].config.num_envs} environments each"
+    with explained(found.folder, needs=needs, again=again), run.held(found.folder):
+        allow_files(max(map(len, found.groups)))
+        unfinished = [
+            (number, group, found.folder / "groups" / str(number))
+            for number, group in enumerate(found.groups)
+            if not all((member.folder / "evaluation.json").exists() for member in group)
+        ]
+        plans = {}
+        for number, group, home in unfinished:
+            plans[number] = plan = settle(group, home, halving=found.halving, devices=devices)
+            console.print(
+                f"Group {number + 1} of {len(found.groups)}: {plan.sentence}", soft_wrap=True
+            )
+        for number, group, home in unfinished:
+            if len(unfinished) > 1:
+                console.print(f"Group {number + 1}")
+            env = make_env(group[0].config)
+            with interruption() as signals:
+                learn(group, plans[number], env, home, console, signals, devices=devices)
+            if signals:
+                raise Interrupted(
+                    f"Stopped; checkpoint saved. To continue: {again}", signal=signals[0]
+                )
+        table.write(found)
+        sweep_figures.draw(found)
+        shutil.rmtree(found.folder / "groups", ignore_errors=True)
+    return found
+
+
+def allow_files(members: int) -> None:
+    """Raises the limit of open files to what the members' TensorBoard events need.
+
+    Raises:
+      UserError: the system does not allow it.
+    """
+    needed = members + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UserError(
+            f"{members} members need {needed} open files and the system allows {hard} (ulimit -n); "
+            "name fewer values."
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+class Plan(NamedTuple):
+    """How a group is trained.
+
+    Attributes:
+      slots: how many members at once.
+      rungs: updates after which the worse half of the settings stops.
+      sentence: for people.
+    """
+
+    slots: int
+    rungs: tuple[int, ...]
+    sentence: str
+
+
+def settle(group: Group, folder: Path, *, halving: bool, devices: int) -> Plan:
+    """The plan of a group: made once, and kept in its folder for those who continue.
+
+    Raises:
+      UserError: memory does not suffice, or the plan does not suit so many devices.
+    """
+    path = folder / "plan.json"
+    if path.exists():
+        slots, rungs, sentence = json.loads(path.read_text())
+        if slots % devices:
+            raise UserError(
+                f"--devices {devices} cannot share evenly the {slots} members that this sweep "
+                f"trains at once; use one of {divisors(slots, up_to=slots)}."
+            )
+        return Plan(slots, tuple(rungs), sentence)
+    plan = make_plan(group, make_env(group[0].config), halving=halving, devices=devices)
+    folder.mkdir(parents=True, exist_ok=True)
+    run.write_json(path, plan)
+    return plan
+
+
+def make_plan(group: Group, env: RobotEnv, *, halving: bool, devices: int) -> Plan:
+    """As many members at once as memory suffices for; where losers stop, an eighth of all.
+
+    Members of one setting stop together, so they must be updated together.
+
+    Raises:
+      UserError: memory does not suffice.
+    """
+    config, members = group[0].config, len(group)
+    seeds = sum(member.setting == group[0].setting for member in group)
+    unit = math.lcm(seeds, devices) if halving else devices
+    state, work = memory.needed(env, config)
+    room = memory.free(jax.devices()[:devices])
+    limit = largest_batch(config.task)
+
+    def needed(slots: int) -> int:
+        return -(-members // slots) * slots * state + slots * work
+
+    def fits(slots: int) -> bool:
+        small = not limit or slots // devices * config.num_envs <= limit
+        return small and needed(slots) <= memory.SHARE * room
+
+    blocks = 2**HALVINGS if halving else 1
+    while True:
+        slots = -(-members // (blocks * unit)) * unit
+        if fits(slots) or slots == unit:
+            break
+        blocks += 1
+    blocks = -(-members // slots)
+    megabytes = f"about {needed(slots) / 1e6:,.0f} MB of {room / 1e6:,.0f} MB free"
+    if not fits(slots):
+        raise UserError(
+            f"Memory does not suffice for {members} members with --num-envs {config.num_envs}: "
+            f"{megabytes}, of which 80 % may be used; lower --num-envs or name fewer values."
+        )
+    count = min(HALVINGS, math.ceil(math.log2(blocks))) if halving else 0
+    rungs = sorted({config.updates >> halved for halved in range(1, count + 1)} - {0})
+    at_once = f"{slots} at once" if slots < members else "all at once"
+    return Plan(slots, tuple(rungs), f"{members} members, {at_once}, {megabytes}")
+
+
+def learn(
+    group: Group,
+    plan: Plan,
+    env: RobotEnv,
+    folder: Path,
+    console: Console,
+    signals: list[int],
+    *,
+    devices: int = 1,
+) -> None:
+    """Trains a group until the configured steps or a signal, and leaves its members as runs.
+
+    Rows go to the members' folders; checkpoints of all of them together to `folder`.
+
+    Raises:
+      Stopped: the disk is full.
+    """
+    watch = Stopwatch()
+    console.print("Compiling (up to a minute the first time, seconds afterwards) ...")
+    config = group[0].config
+    configs = [member.config for member in group]
+    programs = make_programs(env, configs, slots=plan.slots, mesh=choose(devices))
+    with checkpoint.open_manager(folder, keep=config.keep_checkpoints) as manager:
+        population = begin(group, programs, manager, console)
+        save = checkpoint.Saver(manager, config, folder, rows=[member.folder for member in group])
+        rows = [metrics.last_row(member.folder, TIMING) for member in group]
+        watch.continue_from(max(rows, key=lambda row: row.get("seconds", 0.0)))
+        effort = work(plan, config, population.member.shape[0])
+        with ExitStack() as logs, progress(console, total=effort[-1]) as report:
+            write = [logs.enter_context(metrics.open_log(member.folder)) for member in group]
+            done = manager.latest_step() or 0
+            fresh = manager.latest_step() is None
+            if config.eval_every:
+                untrained = validate(group, programs, population, watch)
+                for member, evaluation in untrained.items() if fresh else ():
+                    write[member](EVALUATIONS, 0, evaluation)
+            if fresh:
+                save(population, steps=0, at_once=True)
+            evaluations: dict[int, dict[str, float]] = {}
+            while done < config.updates * config.steps_per_update and not signals:
+                seats = seated(population, members=len(group))
+                population, numbers = programs.update(population)
+                numbers = jax.device_get(numbers)
+                done += config.steps_per_update
+                updates = done // config.steps_per_update
+                due = evaluation_due(config, done) or updates in plan.rungs
+                if due:
+                    evaluations = validate(group, programs, population, watch)
+                told, ended = {}, done // config.num_envs >= env.episode_length
+                for member, seat in seats.items():
+                    own = {name: values[seat] for name, values in numbers.items()}
+                    told[member] = row(own, ended=ended)
+                    evaluation = evaluations[member] if due else None
+                    add_rows(write[member], done, told[member], evaluation, watch.row())
+                if updates in plan.rungs:
+                    order = ranking(group, population, evaluations)
+                    active = -(-int(population.active) // 2)
+                    population = programs.keep(population, order, active)
+                with watch.spending("saving"):
+                    save(population, steps=done)
+                report(steps=effort[updates], learning=learning(told, evaluations))
+        save(population, steps=done, at_once=True)
+    if not signals:
+        finish(group, programs, population, console)
+
+
+def begin(
+    group: Group, programs: Programs, manager: CheckpointManager, console: Console
+) -> Population:
+    """The population where a group stands; rows after that are dropped."""
+    if manager.latest_step() is None:
+        for member in group:
+            if metrics.read(member.folder):
+                raise UserError(
+                    f"{member.folder} has rows but {manager.directory} has no checkpoint; put it "
+                    "back or start a new sweep."
+                )
+            metrics.clear(member.folder)
+        return programs.init()
+    template = jax.eval_shape(programs.init)
+    config = group[0].config
+    steps, population, made_with = checkpoint.restore(manager, template, config=config)
+    updates = np.asarray(population.states.updates)
+    for seat, member in seats_of(population):
+        if member < len(group):
+            expected = hyperparameters(group[member].config)
+            differs = jax.tree.map(
+                lambda a, b, s=seat: a[s] != b, population.states.hyper, expected
+            )
+            if any(jax.tree.leaves(differs)):
+                raise UserError(
+                    f"{group[member].folder} has other settings than the checkpoint {steps} in "
+                    f"{manager.directory} was made with; put its config.json back."
+                )
+            metrics.rewind(group[member].folder, steps=int(updates[seat]) * config.steps_per_update)
+    console.print(f"Continuing at {steps:,} steps of each member")
+    compare_versions(made_with, console)
+    return programs.place(population)
+
+
+def seats_of(population: Population) -> list[tuple[tuple[int, int], int]]:
+    """Every slot and who sits in it."""
+    return [((i, j), int(member)) for (i, j), member in np.ndenumerate(population.member)]
+
+
+def seated(population: Population, *, members: int) -> dict[int, tuple[int, int]]:
+    """Where the members sit that are still trained."""
+    active = int(population.active)
+    return {
+        member: seat
+        for seat, member in seats_of(population)
+        if member < members and seat[0] < active
+    }
+
+
+def play(
+    group: Group,
+    programs: Programs,
+    population: Population,
+    key: Callable[[int], PRNGKeyArray],
+    *,
+    episodes: int,
+    stochastic: bool = False,
+) -> dict[int, dict[str, float]]:
+    """Evaluates the members that are still trained, each on its own episodes.
+
+    Args:
+      key: of the episodes, from the member's seed.
+    """
+    num_envs = group[0].config.num_envs
+    sitting = [group[min(member, len(group) - 1)].config for _, member in seats_of(population)]
+    keys = [
+        batch_keys(key(config.seed), episodes=episodes, num_envs=num_envs) for config in sitting
+    ]
+    shape = population.member.shape
+    outcomes = [
+        programs.evaluate(population, jax.numpy.stack(batch).reshape(shape), stochastic)
+        for batch in zip(*keys, strict=True)
+    ]
+    outcome = jax.tree.map(
+        lambda *parts: np.concatenate(parts, axis=-1)[..., :episodes], *jax.device_get(outcomes)
+    )
+    seats = seated(population, members=len(group))
+    return {
+        member: summarize(jax.tree.map(lambda leaf, seat=seat: leaf[seat], outcome))
+        for member, seat in sorted(seats.items())
+    }
+
+
+def validate(
+    group: Group, programs: Programs, population: Population, watch: Stopwatch
+) -> dict[int, dict[str, float]]:
+    """What `loop.validate` says of each member that is still trained."""
+    with watch.spending("evaluating"):
+        means, exploring = (
+            play(
+                group,
+                programs,
+                population,
+                validation_key,
+                episodes=group[0].config.num_envs,
+                stochastic=stochastic,
+            )
+            for stochastic in (False, True)
+        )
+    return {
+        member: summary | {f"stochastic_{name}": value for name, value in exploring[member].items()}
+        for member, summary in means.items()
+    }
+
+
+def ranking(
+    group: Group, population: Population, evaluations: dict[int, dict[str, float]]
+) -> np.ndarray:
+    """All slots, those of the best setting first: by mean success over its seeds, then return."""
+    scores: dict[int, list[tuple[float, float]]] = {}
+    for member, evaluation in evaluations.items():
+        score = evaluation["success"], evaluation["returns"]
+        scores.setdefault(group[member].setting, []).append(score)
+    means = {setting: tuple(np.mean(each, axis=0)) for setting, each in scores.items()}
+
+    def place(slot: int) -> tuple:
+        member = slots[slot]
+        if member not in evaluations:
+            return (1, 0.0, 0.0, 0, slot)
+        setting = group[member].setting
+        success, returns = means[setting]
+        return (0, -success, -returns, setting, slot)
+
+    slots = [member for _, member in seats_of(population)]
+    return np.array(sorted(range(len(slots)), key=place))
+
+
+def work(plan: Plan, config: TrainConfig, blocks: int) -> list[int]:
+    """Environment steps of the whole group up to each update."""
+    done = [0]
+    for update in range(1, config.updates + 1):
+        done.append(done[-1] + blocks * plan.slots * config.steps_per_update)
+        blocks = -(-blocks // 2) if update in plan.rungs else blocks
+    return done
+
+
+def learning(told: dict[int, dict[str, float]], evaluations: dict[int, dict[str, float]]) -> str:
+    """How well the members learn that are still trained."""
+    success = [row["success"] for row in told.values()]
+    faults = sum(row["broken_episodes"] + row["skipped_minibatches"] for row in told.values())
+    figures = [
+        f"{len(told)} members",
+        f"success median {np.median(success):.2f}",
+        f"best {max(success):.2f}",
+        f"nan {faults:.0f}",
+    ]
+    if evaluations:
+        best = max(evaluation["success"] for evaluation in evaluations.values())
+        figures.append(f"evaluated best {best:.2f}")
+    return "  ".join(figures)
+
+
+def finish(group: Group, programs: Programs, population: Population, console: Console) -> None:
+    """Evaluates all members and leaves each with its state and evaluation, as a run of its own."""
+    config = group[0].config
+    console.print(f"Evaluating {config.eval_episodes} deterministic episodes of each member ...")
+    slots = np.arange(population.member.size)
+    population = programs.keep(population, slots, population.member.shape[0])
+    summaries = play(group, programs, population, held_out_key, episodes=config.eval_episodes)
+    for seat, number in seats_of(population):
+        if number >= len(group):
+            continue
+        member = group[number]
+        state = jax.tree.map(lambda leaf, seat=seat: leaf[seat], population.states)
+        steps = int(state.updates) * config.steps_per_update
+        with checkpoint.open_manager(member.folder) as manager:
+            if manager.latest_step() != steps:
+                checkpoint.save(manager, state, config=member.config, steps=steps)
+        run.write_json(member.folder / "evaluation.json", summaries[number])
