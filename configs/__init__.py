@@ -1,11 +1,15 @@
 """Typed presets, one file per task."""
 
+from typing import TypeVar
+
 from configs import faucet, pick, push, soccer, throw
 from configs.base import PPO, Network, Primitive, TrainConfig
 from configs.imitation import CloneConfig, Descent, DigitsConfig, ImitateConfig, Pen
 
 Config = TrainConfig | ImitateConfig
 """Of any run."""
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 PRESETS: dict[str, TrainConfig] = {
     preset.task: preset
@@ -29,6 +33,7 @@ __all__ = [
     "IMITATED",
     "PPO",
     "PRESETS",
+    "AnyConfig",
     "CloneConfig",
     "Config",
     "Descent",

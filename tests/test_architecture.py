@@ -1,6 +1,7 @@
-"""The arrows between the packages point one way."""
+"""The arrows between the packages, and between the rooms of `train/`, point one way."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ MAY_IMPORT = {
     "configs": set(),
     "train": {"ndp_jax", "envs", "configs"},
 }
+
+ROOMS = ("system", "runs", "rl", "imitation", "sweeps", "bench", "commands", "cli")
+"""Of `train/`, each of which may import those before it."""
 
 
 def imported(source: str) -> set[str]:
@@ -38,7 +42,9 @@ def test_packages_import_only_what_they_may(package: str) -> None:
 
 
 def test_configs_need_only_dataclasses_and_annotations() -> None:
-    assert imports_of("configs") <= {"configs", "dataclasses", "typing", "tyro", "__future__"}
+    assert imports_of("configs") <= {
+        *("configs", "dataclasses", "typing", "tyro", "collections", "__future__")
+    }
 
 
 def test_the_method_knows_no_simulator_and_no_command_line() -> None:
@@ -54,3 +60,49 @@ def test_only_what_starts_the_command_knows_where_it_starts() -> None:
     files = (file for package in MAY_IMPORT for file in (ROOT / package).rglob("*.py"))
     knowing = [file for file in files if "ndp_command" in imported(file.read_text())]
     assert knowing == [ROOT / "ndp_jax" / "__main__.py"]
+
+
+def modules_of(package: str) -> dict[str, Path]:
+    """Modules by their full names."""
+    return {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in (ROOT / package).rglob("*.py")
+    }
+
+
+def arrows_within(package: str) -> dict[str, set[str]]:
+    """The modules of a package that each of them imports, anywhere in it."""
+    modules = modules_of(package)
+    arrows: dict[str, set[str]] = {name: set() for name in modules}
+    for name, file in modules.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                named = {f"{node.module}.{alias.name}" for alias in node.names}
+                arrows[name] |= (named & modules.keys()) or ({node.module} & modules.keys())
+    return arrows
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def test_rooms_import_only_those_below() -> None:
+    upwards = [
+        (module, other)
+        for module, others in arrows_within("train").items()
+        for other in others - {"train"}
+        if module != "train" and ROOMS.index(room(other)) > ROOMS.index(room(module))
+    ]
+    assert not upwards
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_no_module_imports_itself_through_others(package: str) -> None:
+    graphlib.TopologicalSorter(arrows_within(package)).prepare()
+
+
+def test_train_is_as_deep_as_its_rooms() -> None:
+    files = [file.relative_to(ROOT / "train") for file in (ROOT / "train").rglob("*.py")]
+    assert {file.parts[0].removesuffix(".py") for file in files} == {*ROOMS, "__init__"}
+    assert max(len(file.parts) for file in files) == 2
+    assert sum(len(file.parts) == 1 for file in files) <= 5

@@ -149,7 +149,7 @@ def demos(command: Demos, console: Console) -> None:
     """`ndp demos`."""
     import envs
     from train.imitation import demonstrations
-    from train.runs.checkpoint import load_run
+    from train.rl.loop import load_run
 
     if command.run:
         config, env, state = load_run(command.run)
@@ -210,9 +210,10 @@ def evaluate_policy(command: Evaluate, console: Console) -> None:
     """`ndp evaluate` of a run of `ndp train`."""
     from train.rl import memory
     from train.rl.evaluate import held_out_key, make_player, sentence, summarize
-    from train.runs import checkpoint, run
+    from train.rl.loop import load_run
+    from train.runs import run
 
-    config, env, state = checkpoint.load_run(command.run, which=command.checkpoint)
+    config, env, state = load_run(command.run, which=command.checkpoint)
     memory.check_play(env, num_envs=config.num_envs, episodes=command.episodes)
     play, key = make_player(env, config), held_out_key(config.seed)
     outcome = play(state, key, episodes=command.episodes, stochastic=command.stochastic)
@@ -306,10 +307,10 @@ def learned(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     """Episodes of a run's policy, and its plans."""
     from train.rl import memory
     from train.rl.evaluate import held_out_key, make_player
+    from train.rl.loop import load_run
     from train.rl.render import plans_of
-    from train.runs import checkpoint
 
-    config, env, state = checkpoint.load_run(Path(command.what), which=command.checkpoint)
+    config, env, state = load_run(Path(command.what), which=command.checkpoint)
     key = held_out_key(config.seed if command.seed is None else command.seed)
     episodes = max(command.which, default=command.episodes - 1) + 1
     memory.check_play(env, num_envs=config.num_envs, episodes=episodes)

@@ -16,14 +16,14 @@ import envs
 import ndp_jax
 import train
 from configs import IMITATED, PRESETS
+from configs.fields import flag, replaced, settings
 from train.cli import main
 from train.commands import tasks
 from train.commands.commands import check_command, parse
 from train.rl import controllers, loop, render
 from train.runs import metrics, run
-from train.runs.checks import flag, settings
 from train.sweeps import sweep_folder
-from train.sweeps.grid import lay_out, replaced
+from train.sweeps.grid import lay_out
 from train.system.errors import Interrupted, Stopped, UserError
 
 

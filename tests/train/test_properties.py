@@ -14,17 +14,10 @@ import pytest
 from hypothesis import strategies as st
 
 from configs import PPO, Network, Primitive, TrainConfig
+from configs.fields import flag, settings
 from train.rl.agent import hyperparameters
 from train.rl.ppo import make_learner
-from train.runs.checks import (
-    ALPHA_RANGE,
-    ALPHA_X_RANGE,
-    AT_MOST,
-    LARGEST_LOG_STD,
-    check,
-    flag,
-    settings,
-)
+from train.runs.checks import ALPHA_RANGE, ALPHA_X_RANGE, AT_MOST, LARGEST_LOG_STD, check
 from train.system.errors import UserError
 
 ENVIRONMENTS = (
@@ -246,7 +239,7 @@ def test_any_setting_that_does_not_fit_the_others_is_refused_by_name(example):
 
 def test_nothing_can_be_compiled_before_the_check():
     code = (
-        "import sys, configs, train.checks; train.checks.check(configs.PRESETS['push']);"
+        "import sys, configs; from train.runs import checks; checks.check(configs.PRESETS['push']);"
         "sys.exit('jax' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

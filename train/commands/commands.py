@@ -20,16 +20,14 @@ from configs import (
     ImitateConfig,
     TrainConfig,
 )
+from configs.fields import flag, settings
 from train.runs.checks import (
     check,
-    check_devices,
     check_idle,
     check_imitation,
     check_known,
     check_sources,
-    flag,
     idle,
-    settings,
 )
 from train.runs.run import (
     Which,
@@ -46,6 +44,7 @@ from train.runs.run import (
 from train.sweeps import sweep_folder
 from train.sweeps.grid import Axis, Grid, Range, axis, lay_out, program, setting_name
 from train.system.errors import UserError
+from train.system.hardware import Hardware, check_hardware
 
 FILMS = (".mp4", ".gif", ".png")
 IMAGES = (".png", ".pdf", ".svg")
@@ -53,24 +52,6 @@ EPISODES = 256
 """Played by `ndp evaluate` unless it is told how many."""
 MOST_EPISODES = 65_536
 """At once, for evaluations and films; also environments of the benchmark."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Hardware:
-    """What computes a run; another one may continue it."""
-
-    devices: int = 1
-    """Devices of this machine to spread the environments over."""
-    distributed: bool = False
-    """Spread them over all devices of several processes, each started with this option."""
-    coordinator: str | None = None
-    """HOST:PORT of process 0, where neither Slurm nor a Cloud TPU tells."""
-    processes: int | None = None
-    """How many processes there are, where that is not told either."""
-    process: int | None = None
-    """Which of them this one is, from 0 on."""
-    join_seconds: int = 300
-    """How long the processes wait for each other at the start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -617,34 +598,6 @@ def check_plot(command: Plot) -> None:
                 f"{first} and {folder} measure different things; plot them one after the other."
             )
     check_file(command.out, IMAGES)
-
-
-def check_hardware(hardware: Hardware, config: TrainConfig) -> None:
-    """Refuses hardware that cannot be described so, or that this run cannot be spread over."""
-    for name in ("devices", "processes", "join_seconds"):
-        value = getattr(hardware, name)
-        if value is not None and value < 1:
-            raise UserError(f"{flag(name)} is {value}; it must be at least 1.")
-    check_devices(config, hardware.devices)
-    told = {name: getattr(hardware, name) for name in ("coordinator", "processes", "process")}
-    missing = [flag(name) for name, value in told.items() if value is None]
-    given = [flag(name) for name in told if flag(name) not in missing]
-    if hardware.distributed and hardware.devices > 1:
-        raise UserError("Leave out --devices: --distributed takes all devices of all processes.")
-    if given and not hardware.distributed:
-        raise UserError(f"{given[0]} needs --distributed.")
-    if given and missing:
-        raise UserError(f"{given[0]} needs {' and '.join(missing)}, too.")
-    if not given:
-        return
-    host, _, port = str(hardware.coordinator).rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise UserError(f"--coordinator is {hardware.coordinator}; it must be HOST:PORT.")
-    if hardware.process not in range(hardware.processes or 0):
-        raise UserError(
-            f"--process is {hardware.process}; with --processes {hardware.processes} it must lie "
-            f"between 0 and {(hardware.processes or 0) - 1}."
-        )
 
 
 def chosen(config: Config, preset: Config) -> list[str]:

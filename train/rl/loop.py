@@ -317,3 +317,21 @@ def interruption() -> Iterator[list[int]]:
         yield received
     finally:
         restore()
+
+
+def load_run(
+    folder: Path, *, which: run.Which = "latest"
+) -> tuple[TrainConfig, MjxEnv, TrainState]:
+    """Configuration, environment and a checkpoint of a run folder.
+
+    Raises:
+      UserError: as `run.load_config` and `restore`.
+    """
+    config = run.load_config(folder)
+    if not (folder / "checkpoints").is_dir():
+        raise UserError(f"{folder} holds no checkpoint yet.")
+    env = make_env(config)
+    learner = make_learner(env, config)
+    template = jax.eval_shape(learner.init, jax.random.key(config.seed), hyperparameters(config))
+    with checkpoint.open_manager(folder, read_only=True) as manager:
+        return config, env, checkpoint.restore(manager, template, config=config, which=which)[1]

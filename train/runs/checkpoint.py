@@ -22,12 +22,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
-from configs import Config, TrainConfig
-from envs.base import MjxEnv
-from train.rl.agent import hyperparameters, make_env
-from train.rl.ppo import TrainState, make_learner
+from configs import Config
+from configs.fields import flag, settings
 from train.runs import metrics, run
-from train.runs.checks import flag, settings
 from train.system.devices import gather
 from train.system.errors import Stopped, UserError
 from train.system.hosts import once
@@ -241,24 +238,6 @@ def restore(
                 f"{_differences(made_with)}."
             )
     return step, _unflatten(leaves, template), made_by["versions"]
-
-
-def load_run(
-    folder: Path, *, which: run.Which = "latest"
-) -> tuple[TrainConfig, MjxEnv, TrainState]:
-    """Configuration, environment and a checkpoint of a run folder.
-
-    Raises:
-      UserError: as `run.load_config` and `restore`.
-    """
-    config = run.load_config(folder)
-    if not (folder / "checkpoints").is_dir():
-        raise UserError(f"{folder} holds no checkpoint yet.")
-    env = make_env(config)
-    learner = make_learner(env, config)
-    template = jax.eval_shape(learner.init, jax.random.key(config.seed), hyperparameters(config))
-    with open_manager(folder, read_only=True) as manager:
-        return config, env, restore(manager, template, config=config, which=which)[1]
 
 
 def digest(leaves: bytes, made_by: dict[str, Any]) -> str:

@@ -18,8 +18,10 @@ from configs import (
     Primitive,
     TrainConfig,
 )
+from configs.fields import flag, settings
 from envs.limits import check_batch
 from train.system.errors import UserError
+from train.system.hardware import divisors
 
 POSITIVE = (
     *("steps", "episode_length", "num_envs", "rollout_steps", "chunk", "eval_episodes"),
@@ -58,20 +60,6 @@ TYPES = {
     str: "a name",
     tuple[int, ...]: "a list of whole numbers",
 }
-
-
-def flag(name: str) -> str:
-    """The command line's spelling of a field."""
-    return "--" + name.replace("_", "-")
-
-
-def settings(config: object) -> dict[str, Any]:
-    """All settings of a configuration by name; the sections share one name space."""
-    flat = {}
-    for field in dataclasses.fields(config):  # pyright: ignore[reportArgumentType]
-        value = getattr(config, field.name)
-        flat |= settings(value) if dataclasses.is_dataclass(value) else {field.name: value}
-    return flat
 
 
 def check_any(config: Config) -> None:
@@ -311,25 +299,3 @@ def check_divisions(config: TrainConfig) -> None:
         )
     if config.updates > LARGEST_INT:
         raise UserError(f"--steps {config.steps} is more than {LARGEST_INT} updates; lower it.")
-
-
-def check_devices(config: TrainConfig, devices: int) -> None:
-    """That each of the devices gets as many environments, and as much of each minibatch."""
-    if config.num_envs % devices:
-        raise UserError(
-            f"--num-envs {config.num_envs} cannot be spread evenly over {devices} devices; use a "
-            f"multiple of {devices}."
-        )
-    batch = config.rollout_steps // config.steps_per_query * config.num_envs
-    minibatch = batch // config.ppo.minibatches
-    if minibatch % devices:
-        raise UserError(
-            f"--minibatches {config.ppo.minibatches} makes minibatches of {minibatch} queries, "
-            f"which cannot be spread evenly over {devices} devices; use one of "
-            f"{divisors(batch // devices, up_to=64)}."
-        )
-
-
-def divisors(number: int, *, up_to: int) -> str:
-    """The divisors of a number, for a sentence."""
-    return ", ".join(str(n) for n in range(1, up_to + 1) if number % n == 0)

@@ -11,8 +11,9 @@ import numpy as np
 from scipy.stats import trim_mean
 
 from configs import CloneConfig, Config
+from configs.fields import settings
 from train.runs import metrics, run
-from train.runs.checks import idle, learner, settings
+from train.runs.checks import idle, learner
 from train.runs.metrics import EVALUATIONS, METRICS, TIMING
 from train.system.errors import UserError
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from configs import CloneConfig, Config, DigitsConfig, ImitateConfig, TrainConfig
-from train.runs.checks import check_any, settings
-from train.sweeps.grid import AnyConfig, replaced
+from configs import AnyConfig, CloneConfig, Config, DigitsConfig, ImitateConfig, TrainConfig
+from configs.fields import replaced, settings
+from train.runs.checks import check_any
 from train.system.errors import UserError
 
 CONFIG = "config.json"

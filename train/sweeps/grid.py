@@ -1,6 +1,5 @@
 """What a sweep trains: all combinations of the swept values, or random draws, with every seed."""
 
-import dataclasses
 import difflib
 import itertools
 import math
@@ -8,9 +7,10 @@ import random
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from configs import Config, TrainConfig
+from configs import AnyConfig, Config, TrainConfig
+from configs.fields import replaced, types
 from train.runs.checks import TYPES, check_any, check_idle
 from train.system.errors import UserError
 
@@ -54,8 +54,6 @@ class Range:
         return min(max(short, self.low), self.high)
 
 
-AnyConfig = TypeVar("AnyConfig", bound=Config)
-
 Axis = tuple[Any, ...] | Range
 """The values a setting takes in a sweep, or where they are drawn from."""
 
@@ -80,18 +78,6 @@ def setting_name(word: str, kind: type[Config] = TrainConfig) -> str:
     if name in FIXED:
         raise UserError(f"--over.{word}: {name} is not swept; {FIXED[name]}.")
     return name
-
-
-def types(kind: type[Config]) -> dict[str, Any]:
-    """The type of every setting of a kind of configuration by its name."""
-
-    def of(kind: Any) -> dict[str, Any]:
-        flat = {}
-        for name, hint in typing.get_type_hints(kind).items():
-            flat |= of(hint) if dataclasses.is_dataclass(hint) else {name: hint}
-        return flat
-
-    return of(kind)
 
 
 def axis(name: str, words: Sequence[str], kind: type[Config] = TrainConfig) -> Axis:
@@ -234,18 +220,6 @@ def draws(axes: Mapping[str, Axis], samples: int, seed: int) -> list[dict[str, A
         f"--samples is {samples}, but no more than {len(found)} different combinations were found; "
         "ask for fewer, or name ranges or more values."
     )
-
-
-def replaced(config: Any, changes: Mapping[str, Any]) -> Any:
-    """A configuration with settings changed by name, wherever they are."""
-    own = {}
-    for field in dataclasses.fields(config):
-        current = getattr(config, field.name)
-        if dataclasses.is_dataclass(current):
-            own[field.name] = replaced(current, changes)
-        elif field.name in changes:
-            own[field.name] = changes[field.name]
-    return dataclasses.replace(config, **own)
 
 
 def program(config: AnyConfig) -> AnyConfig:

@@ -24,7 +24,6 @@ from train.rl.loop import add_rows, compare_versions, evaluation_due, explained,
 from train.rl.population import Population, Programs, make_programs
 from train.rl.ppo import row
 from train.runs import checkpoint, metrics, run
-from train.runs.checks import divisors
 from train.runs.metrics import EVALUATIONS, TIMING
 from train.runs.progress import progress
 from train.runs.stopwatch import Stopwatch
@@ -33,6 +32,7 @@ from train.sweeps.grid import Grid
 from train.sweeps.sweep_folder import Run, Sweep
 from train.system.devices import choose
 from train.system.errors import Interrupted, UserError
+from train.system.hardware import divisors
 from train.system.hints import hint
 from train.system.runtime import versions
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs import Config, DigitsConfig, TrainConfig
+from configs.fields import settings
 from train.runs import run
-from train.runs.checks import settings
 from train.sweeps.grid import Grid, program, shown
 from train.system.errors import UserError
 

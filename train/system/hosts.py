@@ -20,10 +20,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from configs import TrainConfig
-from train.commands.commands import Hardware
-from train.runs.checks import check_devices
 from train.system import devices
 from train.system.errors import Interrupted, Stopped, UserError
+from train.system.hardware import Hardware, check_devices
 
 T = TypeVar("T")
 

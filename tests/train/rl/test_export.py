@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import train.rl.export
 from probes import CONFIG, RewardFromBoth
 
 import ndp_jax
+import train.rl.export
 from ndp_jax import normalize
 from train.rl.agent import hyperparameters, make_policy, observe, responder
 from train.rl.ppo import make_learner

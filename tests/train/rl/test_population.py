@@ -13,11 +13,11 @@ import pytest
 from probes import CONFIG
 
 from configs import PRESETS
+from configs.fields import replaced
 from train.rl.agent import hyperparameters, make_env
 from train.rl.evaluate import batch_keys, make_player
 from train.rl.population import make_programs, map_blocks
 from train.rl.ppo import make_learner
-from train.sweeps.grid import replaced
 
 ENV = probes.RewardFromBoth()
 CONFIGS = [
@@ -143,10 +143,10 @@ def test_blocks_beyond_the_active_ones_stay_and_tell_nothing():
 
 DEVICES = """
 import sys, jax, numpy as np
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 import test_population as tests
-from train.devices import choose
-from train.population import make_programs
+from train.system.devices import choose
+from train.rl.population import make_programs
 found = [
     tests.advanced(make_programs(tests.ENV, tests.CONFIGS[:4], slots=4, mesh=choose(devices)), 3)[0]
     for devices in (1, 4)
@@ -165,7 +165,7 @@ jax.tree.map(
 def test_members_may_be_spread_over_devices():
     flags = "--xla_force_host_platform_device_count=4"
     subprocess.run(
-        [sys.executable, "-c", DEVICES, str(Path(__file__).parent)],
+        [sys.executable, "-c", DEVICES, *map(str, Path(__file__).parents[:2])],
         env=os.environ | {"XLA_FLAGS": flags},
         check=True,
     )

@@ -4,10 +4,10 @@ import math
 import pytest
 
 from configs import IMITATED, PRESETS
+from configs.fields import replaced, settings
 from train.rl.agent import Hyperparameters
-from train.runs.checks import settings
 from train.sweeps import grid
-from train.sweeps.grid import Range, axis, lay_out, program, replaced, setting_name
+from train.sweeps.grid import Range, axis, lay_out, program, setting_name
 from train.system.errors import UserError
 
 PUSH = PRESETS["push"]

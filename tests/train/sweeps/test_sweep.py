@@ -17,15 +17,15 @@ import pytest
 import swept
 from rich.console import Console
 
+from configs.fields import replaced, settings
 from train.rl import loop, memory
 from train.rl.agent import hyperparameters
 from train.rl.evaluate import held_out_key, make_player, summarize
 from train.rl.population import Population
 from train.rl.ppo import make_learner
 from train.runs import checkpoint, metrics, run
-from train.runs.checks import settings
 from train.sweeps import sweep, sweep_folder, table
-from train.sweeps.grid import lay_out, replaced
+from train.sweeps.grid import lay_out
 from train.system.errors import Interrupted, UserError
 
 TABLES = ("table.csv", "settings.csv", "table.json", "best.json")

@@ -12,9 +12,9 @@ import spreading
 from probes import CONFIG
 
 from train.cli import main
-from train.runs.checks import check_devices
 from train.system import devices
 from train.system.errors import UserError
+from train.system.hardware import check_devices
 
 
 def compare(what, *, updates, **environment):
