@@ -24,7 +24,8 @@ import pytest
 
 from configs import IMITATED, PRESETS
 from ndp_jax import save_writer
-from train.commands.commands import Demos, check_command, parse
+from train.commands.demos import Demos
+from train.commands.parsing import parse
 from train.imitation.digit_writing import make_writer
 from train.runs.run import copy_config, save_config
 from train.system import runtime
@@ -147,7 +148,7 @@ def take(words: list[str]) -> None:
 def understand(arguments: list[str]) -> None:
     """Raises `UserError` for an `ndp` that would not start, and leaves what the next may need."""
     command = parse(arguments)
-    check_command(command)
+    command.check()
     if isinstance(command, Demos):
         command.file.parent.mkdir(exist_ok=True)
         command.file.touch()

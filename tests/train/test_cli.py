@@ -14,12 +14,13 @@ import pytest
 
 import envs
 import ndp_jax
-import train
+import train.imitation
 from configs import IMITATED, PRESETS
 from configs.fields import flag, replaced, settings
 from train.cli import main
 from train.commands import tasks
-from train.commands.commands import check_command, parse
+from train.commands.parsing import parse
+from train.commands.resume import Resume
 from train.rl import controllers, loop, render
 from train.runs import metrics, run
 from train.sweeps import sweep_folder
@@ -64,9 +65,9 @@ def test_a_file_may_hold_what_its_policy_does_not_need(tmp_path, monkeypatch):
     """As the best of a sweep over policies does."""
     monkeypatch.chdir(tmp_path)
     run.save_config(tmp_path, replaced(PRESETS["push"], {"policy": "ppo", "alpha": 7.0}), {})
-    check_command(parse(["train", "--config", "config.json"]))
+    parse(["train", "--config", "config.json"]).check()
     with pytest.raises(UserError, match="--alpha means nothing to --policy ppo"):
-        check_command(parse(["train", "--config", "config.json", "--alpha", "8"]))
+        parse(["train", "--config", "config.json", "--alpha", "8"]).check()
 
 
 def test_a_sweep_understands_its_values():
@@ -109,7 +110,7 @@ def test_a_sweep_understands_its_values():
         (["render", "push", "--which", "3"], "--which needs a run, and push is a task."),
         (["render", "push", "--near"], "--near needs a run, and push is a task."),
         (["render", "push", "--at", "3"], "--at is for pictures; give an --out that ends in .png"),
-        (["train", "--resume"], "Missing value for argument '--resume'"),
+        (["train", "--resume"], "--resume needs a folder"),
         (["train", "--resume", "nowhere"], "There is no run folder nowhere."),
         (["train", "--resume", "nowhere", "--seed", "1"], "--seed cannot be given with --resume"),
         (
@@ -127,7 +128,7 @@ def test_a_sweep_understands_its_values():
         (["sweep", "push", "--seeds", "2", "--devices", "0"], "--devices is 0"),
         (["sweep", "push", "--policy", "ppo", "--alpha", "20", "--seeds", "2"], "--alpha means"),
         (["sweep", "push", "--over.task", "throw", "soccer"], "push is not among --over.task"),
-        (["sweep", "--resume", "nowhere"], "There is no sweep folder nowhere."),
+        (["sweep", "--resume", "nowhere"], "There is no run folder nowhere."),
         (["sweep", "--resume", "nowhere", "--seeds", "2"], "--seeds cannot be given with --resume"),
         (["train", "--config", "nowhere"], "There is no file nowhere."),
         (["train", "push", "--config"], "--config needs a file"),
@@ -213,7 +214,6 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["sweep", "--resume", "run"], "run is not a sweep folder: it has no sweep.json."),
         (["train", "throw", "--config", "run/config.json"], "is of the task push; leave out 't"),
         (["sweep", "push", "--seeds", "2", "--out", "run"], "run is not empty; choose another"),
         (["train", "--resume", "run", "--steps", "5"], "--steps 5 is less than the run's 750000"),
@@ -253,8 +253,7 @@ def imitations(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["train", "--resume", "digits"], "digits/config.json is of `ndp imitate`; give one of"),
-        (["imitate", "--resume", "rl"], "rl/config.json is of `ndp train`; give one of"),
+        (["resume", "digits", "--wandb"], "--wandb cannot be given for digits, an imitation; lea"),
         (
             ["imitate", "--resume", "digits", "--steps", "5"],
             "--steps 5 is less than the run's 10000; they",
@@ -293,13 +292,13 @@ def test_a_file_of_settings_takes_the_place_of_an_imitations_defaults(tmp_path):
     assert parse(["imitate", "--config", file]).config == config
     command = parse(["imitate", "digits", f"--config={file}", "--seed", "4"])
     assert command.config == replaced(config, {"seed": 4})
-    check_command(command)
+    command.check()
 
 
 def test_a_sweep_of_imitations_understands_its_values():
     words = ["--over.model", "cnn-ndp", "cnn", "--over.lr", "1e-3", "2e-3", "--batch", "50"]
     command = parse(["imitate", "digits", *words, "--seeds", "2", "--out", "new"])
-    check_command(command)
+    command.check()
     assert command.grid.over == ("model", "learning_rate") and command.out == Path("new")
     assert len(command.grid.members) == 8
     assert command.grid.members[-1].config == replaced(
@@ -309,7 +308,7 @@ def test_a_sweep_of_imitations_understands_its_values():
     assert [member.config.seed for member in seeds.members] == [0, 1, 2]
     for words in ([], ["push"]):
         command = parse(["imitate", *words, "--over.task", "push", "soccer", "--over.policy", "nn"])
-        check_command(command)
+        command.check()
         assert [member.config for member in command.grid.members] == [
             replaced(IMITATED[task], {"policy": "nn"}) for task in ("push", "soccer")
         ]
@@ -328,18 +327,26 @@ def sweeps(imitations):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["resume", "rl-sweep", "--steps", "9"], "--steps cannot be given for rl-sweep, a sweep;"),
         (
-            ["imitate", "--resume", "rl-sweep"],
-            "rl-sweep is a sweep of `ndp sweep`; give it to that",
+            ["resume", "sweep", "--devices", "2"],
+            "--devices cannot be given for sweep, a sweep of i",
         ),
-        (["sweep", "--resume", "sweep"], "sweep is a sweep of `ndp imitate`; give it to that com"),
         (["imitate", "--resume", "sweep", "--steps", "9"], "--steps cannot be given for sweep, a"),
         (["imitate", "--resume", "sweep", "--seeds", "9"], "--seeds cannot be given with --resume"),
         (["imitate", "digits", "--seeds", "2", "--out", "sweep"], "sweep is not empty; choose"),
     ],
 )
-def test_sweeps_are_continued_by_their_own_command_as_they_are(capsys, sweeps, arguments, sentence):
+def test_sweeps_are_continued_as_they_are(capsys, sweeps, arguments, sentence):
     assert sentence in refuse(capsys, *arguments)
+
+
+@pytest.mark.parametrize("verb", ["train", "sweep", "imitate"])
+def test_resuming_is_one_command_however_it_is_spelled(verb):
+    command = parse(["resume", "push", "--steps", "9"])
+    assert command == Resume(Path("push"), steps=9)
+    assert parse([verb, "--resume", "push", "--steps", "9"]) == command
+    assert parse([verb, "--steps=9", "--resume=push"]) == command
 
 
 def test_a_sweep_of_both_kinds_is_refused(capsys, sweeps):
@@ -370,7 +377,7 @@ def imitation(monkeypatch):
     }
     stub = types.SimpleNamespace(**{n: noting(n, answer) for n, answer in answers.items()})
     monkeypatch.setitem(sys.modules, "train.imitation.imitate", stub)
-    monkeypatch.setattr(train, "imitate", stub, raising=False)
+    monkeypatch.setattr(train.imitation, "imitate", stub, raising=False)
     return asked
 
 

@@ -1,15 +1,30 @@
-"""What the tasks are, told by their own modules."""
+"""`ndp tasks`: what the tasks are, told by their own modules."""
 
 import importlib
+from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 
-import envs
+from train.commands.command import Command
+
+
+@dataclass(frozen=True)
+class Tasks(Command):
+    """List the tasks."""
+
+    computes: ClassVar[bool] = False
+
+    def execute(self, console: Console) -> None:
+        console.print(table())
 
 
 def table() -> Table:
     """A row per task: what to do, sizes, times and when it counts as solved."""
+    import envs
+
     rows = Table(box=SIMPLE, padding=(0, 1, 1, 0), pad_edge=False)
     for name in ("task", "obs.", "act.", "steps"):
         rows.add_column(name, no_wrap=True)

@@ -11,7 +11,7 @@ import envs
 from configs import PRESETS
 from envs import camera
 from train.cli import main
-from train.commands.commands import check_command, parse
+from train.commands.parsing import parse
 from train.imitation import demonstrations
 from train.imitation.demonstrations import TRAJECTORIES, load, record, save
 from train.rl import evaluate, pictures
@@ -273,7 +273,7 @@ def test_the_command_writes_a_file(tmp_path, pushes, monkeypatch, capsys):
 )
 def test_the_command_refuses(arguments, message):
     with pytest.raises(UserError, match=message):
-        check_command(parse(["demos", *arguments]))
+        parse(["demos", *arguments]).check()
 
 
 def test_a_file_made_as_the_docs_describe_is_read(tmp_path):

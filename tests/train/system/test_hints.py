@@ -2,7 +2,7 @@ import shlex
 
 from rich.console import Console
 
-from train import cli
+from train.commands.command import farewell
 from train.system.hints import hint
 
 
@@ -15,7 +15,7 @@ def test_a_hint_can_be_pasted(tmp_path):
 
 def test_what_follows_a_run_can_be_pasted(tmp_path, capsys):
     folder = tmp_path / "a run"
-    cli.farewell(folder, Console())
+    farewell(folder, Console())
     told = [shlex.split(line)[-3:] for line in capsys.readouterr().out.splitlines()[1:]]
     commands = ("evaluate", "render", "plot", "export")
     assert told == [["ndp", command, str(folder)] for command in commands]

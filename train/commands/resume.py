@@ -1,0 +1,99 @@
+"""`ndp resume`, which is also what --resume makes of `ndp train`, `ndp sweep` and `ndp imitate`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from configs import TrainConfig
+from configs.fields import flag, settings
+from train.commands import imitate, sweep
+from train.commands.command import Command, check_count, check_wandb, farewell
+from train.runs.checks import check_sources
+from train.runs.run import load_any, load_config, load_imitation, with_steps
+from train.sweeps import sweep_folder
+from train.system.errors import UserError
+from train.system.hardware import Hardware, check_hardware
+
+TAKES = {
+    "run": {"steps", "wandb", *settings(Hardware())},
+    "imitation": {"steps"},
+    "sweep": {"devices"},
+    "sweep of imitations": set(),
+}
+"""What can be said about the continuation of each kind of folder."""
+
+
+@dataclass(frozen=True)
+class Resume(Command):
+    """Continue a run, an imitation or a sweep from its latest checkpoint, as if nothing had
+    happened."""
+
+    folder: tyro.conf.Positional[Path]
+    """Run or sweep folder."""
+    steps: int | None = None
+    """Steps to go on to, not of a sweep; by default as many as it was started with."""
+    wandb: bool = False
+    """Publish to Weights & Biases, too."""
+    hardware: Hardware = Hardware()
+
+    @property
+    def joins(self) -> bool:
+        return self.hardware.distributed
+
+    @property
+    def kind(self) -> str:
+        """Of the folder: one of `TAKES`."""
+        if (self.folder / sweep_folder.SWEEP).is_file():
+            first = sweep_folder.load(self.folder).runs[0].config
+            return "sweep" if isinstance(first, TrainConfig) else "sweep of imitations"
+        return "run" if isinstance(load_any(self.folder), TrainConfig) else "imitation"
+
+    def check(self) -> None:
+        """Refuses a folder that is damaged, and what cannot be changed about its kind."""
+        kind, default = self.kind, settings(Resume(self.folder))
+        for name, value in settings(self).items():
+            if value != default[name] and name not in TAKES[kind]:
+                what = "an imitation" if kind == "imitation" else f"a {kind}"
+                raise UserError(
+                    f"{flag(name)} cannot be given for {self.folder}, {what}; leave it out."
+                )
+        check_count("--devices", self.hardware.devices)
+        if kind == "run":
+            check_wandb(self.wandb)
+            check_hardware(self.hardware, with_steps(load_config(self.folder), self.steps))
+        elif kind == "imitation":
+            check_sources(with_steps(load_imitation(self.folder), self.steps))
+
+    def execute(self, console: Console) -> None:
+        match self.kind:
+            case "run":
+                resume_run(self, console)
+            case "imitation":
+                from train.imitation import imitate as imitation
+
+                farewell(imitation.resume(self.folder, steps=self.steps, console=console), console)
+            case "sweep":
+                from train.sweeps.sweep import complete
+
+                found, devices = sweep_folder.load(self.folder), self.hardware.devices
+                sweep.sum_up(complete(found, devices=devices, console=console), console)
+            case _:
+                from train.sweeps.imitation_sweep import complete
+
+                found = sweep_folder.load(self.folder)
+                imitate.sum_up(complete(found, console=console), console)
+
+
+def resume_run(command: Resume, console: Console) -> None:
+    """Goes on with a run of `ndp train`."""
+    from train.rl import loop
+    from train.system import hosts
+
+    with hosts.joined(command.hardware, load_config(command.folder)) as mesh:
+        console.quiet = not hosts.leads()
+        folder = loop.resume(
+            command.folder, steps=command.steps, wandb=command.wandb, console=console, mesh=mesh
+        )
+    farewell(folder, console)
