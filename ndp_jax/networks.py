@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 def parameter_dtype(x: Array) -> jnp.dtype:
     """Of a layer that is given `x`: float64 for float64, else float32."""
-    return jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.dtype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
 
 
 class MLP(nn.Module):

@@ -117,7 +117,8 @@ def test_runs_inside_a_scan_and_keeps_float32(x64):
         return (normalize.update(stats, batch), scale), reward
 
     batches = jnp.ones((3, 4, 2), jnp.float32)
-    initial = (normalize.init((2,)), normalize.init_reward_scale((4,)))
+    narrow = {"dtype": jnp.float32}
+    initial = (normalize.init((2,), **narrow), normalize.init_reward_scale((4,), **narrow))
     final, rewards = jax.lax.scan(step, initial, batches)
     assert rewards.shape == (3, 4)
     assert {leaf.dtype for leaf in jax.tree.leaves((final, rewards))} == {np.dtype(np.float32)}

@@ -71,12 +71,11 @@ def runs(tmp_path_factory):
     ("command", "setting"),
     [
         (["evaluate", "recorded"], "JAX_ENABLE_X64"),
-        (["evaluate", "recorded"], "JAX_DEFAULT_PRNG_IMPL"),
-        (["evaluate", "older"], "JAX_ENABLE_X64"),
-        (["evaluate", "older"], "JAX_DEFAULT_PRNG_IMPL"),
-        (["export", "recorded"], "JAX_ENABLE_X64"),
-        (["render", "recorded"], "JAX_ENABLE_X64"),
-        (["train", "--resume", "older"], "JAX_ENABLE_X64"),
+        (["train", "--resume", "older"], "JAX_DEFAULT_PRNG_IMPL"),
+        pytest.param(["evaluate", "recorded"], "JAX_DEFAULT_PRNG_IMPL", marks=pytest.mark.slow),
+        pytest.param(["evaluate", "older"], "JAX_ENABLE_X64", marks=pytest.mark.slow),
+        pytest.param(["export", "recorded"], "JAX_ENABLE_X64", marks=pytest.mark.slow),
+        pytest.param(["render", "recorded"], "JAX_ENABLE_X64", marks=pytest.mark.slow),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -134,6 +133,7 @@ def test_a_run_in_float64_goes_on_in_float64_only(wide):
     assert '"steps": 1800' in (wide / "config.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_sweep_in_float64(tmp_path):
     folder = tmp_path / "sweep"
     options = (*TINY.split(), "--seeds", "2", "--out", folder)
@@ -143,13 +143,14 @@ def test_a_sweep_in_float64(tmp_path):
     assert [(member / "metrics.csv").exists() for member in members] == [True, True]
 
 
-@pytest.mark.parametrize("command", ["train", "sweep"])
+@pytest.mark.parametrize("command", ["train", pytest.param("sweep", marks=pytest.mark.slow)])
 def test_where_jax_stops_at_nan_a_sound_one_never_does(tmp_path, command):
     seeds = ("--seeds", "2") if command == "sweep" else ()
     done = ndp(command, "push", *TINY.split(), *seeds, "--out", tmp_path / "out", **DEBUG)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [FLOAT64, DEBUG], ids=lambda settings: " ".join(settings))
 def test_an_imitation_does_its_work(tmp_path, settings):
     cache = {"XDG_CACHE_HOME": str(tmp_path)}
