@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 
 import probes
-from rich.console import Console
+import trained
 
 from configs import PPO
-from train.rl import loop
-from train.rl.evaluate import make_player
 from train.rl.ppo import TrainState
 from train.runs import run
 from train.system import runtime
@@ -29,10 +27,8 @@ CONFIG = dataclasses.replace(
 
 def learn(folder: Path) -> TrainState:
     """Brings the run in `folder` to its end."""
-    env = probes.RewardFromBoth()
-    play = make_player(env, CONFIG)
-    with run.held(folder), loop.interruption() as signals:
-        return loop.learn(CONFIG, env, play, folder, Console(quiet=True), signals)
+    with run.held(folder):
+        return trained.learn(folder, CONFIG)[0]
 
 
 if __name__ == "__main__":

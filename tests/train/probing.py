@@ -20,14 +20,14 @@ class Probe(probes.RewardFromBoth):
 
 
 def main() -> int:
-    from train.rl import loop
-    from train.sweeps import sweep
+    from train.rl import train as rl
+    from train.sweeps import train as sweeps
 
     def no_film(*_, **__):
         raise NoRenderer("a probe has no looks.")
 
-    loop.make_env = sweep.make_env = lambda config: Probe()
-    loop.render.plans_of = no_film
+    rl.make_env = sweeps.make_env = lambda config: Probe()
+    rl.render.plans_of = no_film
     return cli.main()
 
 

@@ -9,7 +9,8 @@ import probes
 from probes import CONFIG
 from rich.console import Console
 
-from train.sweeps import sweep, sweep_folder
+from train.sweeps import sweep_folder
+from train.sweeps import train as sweeps
 from train.sweeps.grid import lay_out
 from train.system import runtime
 
@@ -22,11 +23,11 @@ AXES = {"learning_rate": (1e-3, 1e-2), "policy": ("ppo-multi", "ppo")}
 def run(folder: Path, *, halving: bool = False, axes=AXES, seeds: int = 2, console=None):
     """Brings the sweep in `folder` to its end."""
     console = console or Console(quiet=True)
-    with mock.patch.object(sweep, "make_env", lambda config: probes.RewardFromBoth()):
+    with mock.patch.object(sweeps, "make_env", lambda config: probes.RewardFromBoth()):
         if not (folder / "sweep.json").exists():
             grid = lay_out([BASE], axes, seeds=seeds, samples=None)
-            return sweep.sweep(grid, out=folder, halving=halving, devices=1, console=console)
-        return sweep.complete(sweep_folder.load(folder), devices=1, console=console)
+            return sweeps.sweep(grid, out=folder, halving=halving, devices=1, console=console)
+        return sweeps.complete(sweep_folder.load(folder), devices=1, console=console)
 
 
 if __name__ == "__main__":

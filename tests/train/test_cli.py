@@ -21,7 +21,8 @@ from train.cli import main
 from train.commands import tasks
 from train.commands.parsing import parse
 from train.commands.resume import Resume
-from train.rl import controllers, loop, render
+from train.rl import controllers, render
+from train.rl import train as rl
 from train.runs import metrics, run
 from train.sweeps import sweep_folder
 from train.sweeps.grid import lay_out
@@ -376,8 +377,8 @@ def imitation(monkeypatch):
         "evaluate": {"error": 0.25, "worst": 3.5, "samples": 2000},
     }
     stub = types.SimpleNamespace(**{n: noting(n, answer) for n, answer in answers.items()})
-    monkeypatch.setitem(sys.modules, "train.imitation.imitate", stub)
-    monkeypatch.setattr(train.imitation, "imitate", stub, raising=False)
+    monkeypatch.setitem(sys.modules, "train.imitation.train", stub)
+    monkeypatch.setattr(train.imitation, "train", stub)
     return asked
 
 
@@ -509,7 +510,7 @@ def test_exit_codes(capsys, folder, monkeypatch, ending, code):
             raise ending
         return Path(folder)
 
-    monkeypatch.setattr(loop, "resume", resume)
+    monkeypatch.setattr(rl, "resume", resume)
     assert main(["train", "--resume", folder]) == code
     said = capsys.readouterr()
     assert "Traceback" not in said.err

@@ -13,15 +13,14 @@ import killed
 import numpy as np
 import probes
 import pytest
+import trained
 from probes import CONFIG
 from rich.console import Console
 
 from configs import PPO
-from train.rl import loop
 from train.rl.agent import hyperparameters
-from train.rl.evaluate import make_player
 from train.rl.ppo import make_learner
-from train.runs import checkpoint, metrics, run
+from train.runs import checkpoint, loop, metrics, run
 from train.system.errors import Stopped, UserError
 
 EVALUATED = dataclasses.replace(CONFIG, eval_every=2)
@@ -29,23 +28,12 @@ EVALUATED = dataclasses.replace(CONFIG, eval_every=2)
 
 def learn(folder, config=EVALUATED, *, signal_at=None, console=None):
     """Runs until the end, or until the update that ends at `signal_at` steps."""
-    folder.mkdir(exist_ok=True)
-    env = probes.RewardFromBoth()
 
     def publish(numbers, *, steps):
         if steps == signal_at and "success" in numbers:
             signal.raise_signal(signal.SIGTERM)
 
-    with loop.interruption() as signals:
-        return loop.learn(
-            config,
-            env,
-            make_player(env, config),
-            folder,
-            console or Console(quiet=True),
-            signals,
-            publish=publish,
-        )
+    return trained.learn(folder, config, publish=publish, console=console)[0]
 
 
 def bits(state):
@@ -179,10 +167,7 @@ def test_tensorboard_has_the_row_before_anything_that_follows_it(tmp_path):
         events = b"".join(file.read_bytes() for file in sorted(tmp_path.glob("events.*")))
         seen[steps] = events.count(b"gradient_norm")
 
-    env = probes.RewardFromBoth()
-    with loop.interruption() as signals:
-        play = make_player(env, CONFIG)
-        loop.learn(CONFIG, env, play, tmp_path, Console(quiet=True), signals, publish=publish)
+    trained.learn(tmp_path, CONFIG, publish=publish)
     assert [seen[steps] for steps in range(40, 401, 40)] == list(range(1, 11))
 
 
@@ -204,9 +189,8 @@ def test_nothing_but_nan_stops_with_a_sentence_and_a_good_state(tmp_path):
 
     config = dataclasses.replace(CONFIG, ppo=PPO(minibatches=2, epochs=1, max_skipped=5))
     env = Poisoned()
-    with loop.interruption() as signals, pytest.raises(Stopped, match="The last 6 minibatches"):
-        play = make_player(env, config)
-        loop.learn(config, env, play, tmp_path, Console(quiet=True), signals)
+    with pytest.raises(Stopped, match="The last 6 minibatches"):
+        trained.learn(tmp_path, config, env=env)
     assert metrics.read(tmp_path)["skipped_in_a_row"] == [0, 2, 4, 6]
     learner = make_learner(env, config)
     template = jax.eval_shape(learner.init, jax.random.key(0), hyperparameters(config))

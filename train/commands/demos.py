@@ -56,7 +56,7 @@ class Demos(Command):
     def execute(self, console: Console) -> None:
         import envs
         from train.imitation import demonstrations
-        from train.rl.loop import load_run
+        from train.rl.train import load_run
 
         if self.run:
             config, env, state = load_run(self.run)

@@ -50,9 +50,9 @@ class Evaluate(Command):
 
 def evaluate_imitation(command: Evaluate, console: Console) -> None:
     """Of a run of `ndp imitate`."""
-    from train.imitation import imitate
+    from train.imitation.train import evaluate
 
-    summary: dict[str, Any] = imitate.evaluate(command.run, which=command.checkpoint)
+    summary: dict[str, Any] = evaluate(command.run, which=command.checkpoint)
     best = "-best" if command.checkpoint == "best" else ""
     write_json(command.run / f"evaluation{best}.json", summary)
     if "success" in summary:
@@ -69,7 +69,7 @@ def evaluate_policy(command: Evaluate, console: Console) -> None:
     """Of a run of `ndp train`."""
     from train.rl import memory
     from train.rl.evaluate import held_out_key, make_player, sentence, summarize
-    from train.rl.loop import load_run
+    from train.rl.train import load_run
 
     config, env, state = load_run(command.run, which=command.checkpoint)
     memory.check_play(env, num_envs=config.num_envs, episodes=command.episodes)

@@ -27,7 +27,7 @@ class Export(Command):
 
     def execute(self, console: Console) -> None:
         if imitated(self.run):
-            from train.imitation.imitate import export
+            from train.imitation.train import export
         else:
             from train.rl.export import export
 

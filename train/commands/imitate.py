@@ -63,9 +63,9 @@ class Imitate(Command, Generic[Imitated]):
 
             sum_up(imitation_sweep.sweep(self.grid, out=self.out, console=console), console)
         else:
-            from train.imitation import imitate
+            from train.imitation.train import imitate
 
-            farewell(imitate.imitate(self.config, out=self.out, console=console), console)
+            farewell(imitate(self.config, out=self.out, console=console), console)
 
 
 def sum_up(done: Any, console: Console) -> None:

@@ -136,10 +136,10 @@ def film_explained() -> Iterator[None]:
 
 def render_imitation(command: Render, folder: Path) -> Path:
     """Of a run of `ndp imitate`; returns where the film or picture is."""
-    from train.imitation import imitate
+    from train.imitation.train import render
 
     make_folder_of(command.out)
-    return imitate.render(
+    return render(
         folder,
         command.out,
         which=command.checkpoint,
@@ -175,8 +175,8 @@ def learned(command: Render, folder: Path) -> "tuple[MjxEnv, Outcome, Plan | Non
     """Episodes of a run's policy, and its plans."""
     from train.rl import memory
     from train.rl.evaluate import held_out_key, make_player
-    from train.rl.loop import load_run
     from train.rl.render import plans_of
+    from train.rl.train import load_run
 
     config, env, state = load_run(folder, which=command.checkpoint)
     key = held_out_key(config.seed if command.seed is None else command.seed)

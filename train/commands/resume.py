@@ -71,11 +71,11 @@ class Resume(Command):
             case "run":
                 resume_run(self, console)
             case "imitation":
-                from train.imitation import imitate as imitation
+                from train.imitation.train import resume
 
-                farewell(imitation.resume(self.folder, steps=self.steps, console=console), console)
+                farewell(resume(self.folder, steps=self.steps, console=console), console)
             case "sweep":
-                from train.sweeps.sweep import complete
+                from train.sweeps.train import complete
 
                 found, devices = sweep_folder.load(self.folder), self.hardware.devices
                 sweep.sum_up(complete(found, devices=devices, console=console), console)
@@ -88,12 +88,12 @@ class Resume(Command):
 
 def resume_run(command: Resume, console: Console) -> None:
     """Goes on with a run of `ndp train`."""
-    from train.rl import loop
+    from train.rl.train import resume
     from train.system import hosts
 
     with hosts.joined(command.hardware, load_config(command.folder)) as mesh:
         console.quiet = not hosts.leads()
-        folder = loop.resume(
+        folder = resume(
             command.folder, steps=command.steps, wandb=command.wandb, console=console, mesh=mesh
         )
     farewell(folder, console)

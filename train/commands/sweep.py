@@ -61,9 +61,9 @@ class Sweep(Command):
             )
 
     def execute(self, console: Console) -> None:
-        from train.sweeps import sweep
+        from train.sweeps.train import sweep
 
-        done = sweep.sweep(
+        done = sweep(
             cast(Grid, self.grid),
             out=self.out,
             halving=self.halving,

@@ -46,12 +46,10 @@ class Train(Command):
         check_hardware(self.hardware, self.config)
 
     def execute(self, console: Console) -> None:
-        from train.rl import loop
+        from train.rl.train import train
         from train.system import hosts
 
         with hosts.joined(self.hardware, self.config) as mesh:
             console.quiet = not hosts.leads()
-            folder = loop.train(
-                self.config, out=self.out, wandb=self.wandb, console=console, mesh=mesh
-            )
+            folder = train(self.config, out=self.out, wandb=self.wandb, console=console, mesh=mesh)
         farewell(folder, console)

@@ -213,7 +213,7 @@ def blank(env: MjxEnv, config: CloneConfig) -> Inputs:
 
 
 def problem(config: CloneConfig) -> Problem:
-    """What `train.imitation.imitate` needs to know of a robot task."""
+    """What `train.imitation.train` needs to know of a robot task."""
     env = make_env(acting(config))
     learned, held_out = split(config)
     inputs = blank(env, config)

@@ -232,7 +232,7 @@ def judge_paths(written: Float[np.ndarray, "N 301 2"], held_out: Digits) -> dict
 
 
 def problem(config: DigitsConfig) -> Problem:
-    """What `train.imitation.imitate` needs to know of digits."""
+    """What `train.imitation.train` needs to know of digits."""
     parameters = config.pen.n_basis + 2 - (config.start == "given")
     blank = Examples(
         image=jnp.zeros((1, SIZE, SIZE), jnp.uint8),

@@ -9,7 +9,7 @@ from ndp_jax import save_policy
 from ndp_jax.normalize import RunningStats
 from ndp_jax.policies import Policy
 from train.rl.agent import RobotEnv, make_policy
-from train.rl.loop import load_run
+from train.rl.train import load_run
 from train.runs.run import Which
 from train.system.errors import UserError
 

@@ -11,10 +11,9 @@ from typing import Literal, cast
 from rich.console import Console
 
 from configs import CloneConfig, ImitateConfig
-from train.imitation import imitate
+from train.imitation import train as imitation
 from train.imitation.imitation_figures import Success, imitation_curves, success_bars
-from train.rl.loop import explained
-from train.runs import metrics, run
+from train.runs import loop, metrics
 from train.sweeps import imitation_table, sweep_folder, table
 from train.sweeps.grid import Grid
 from train.sweeps.sweep_folder import Run, Sweep
@@ -40,12 +39,12 @@ def sweep(grid: Grid, *, out: Path | None, console: Console) -> Sweep:
       Stopped: the disk or the memory is full.
       Interrupted: SIGINT or SIGTERM arrived; a checkpoint has been written.
     """
-    kit = imitate.prepare(cast(ImitateConfig, grid.members[0].config))  # before a folder is made
+    kit = imitation.prepare(cast(ImitateConfig, grid.members[0].config))  # before a folder is made
     created = sweep_folder.fresh(grid, out, halving=False, versions=versions())
     return complete(created, console=console, kit=kit)
 
 
-def complete(found: Sweep, *, console: Console, kit: imitate.Kit | None = None) -> Sweep:
+def complete(found: Sweep, *, console: Console, kit: imitation.Kit | None = None) -> Sweep:
     """Brings a sweep from wherever it is to its end.
 
     Members that have come to their end are left as they are. One of which nothing but NaN comes
@@ -61,16 +60,16 @@ def complete(found: Sweep, *, console: Console, kit: imitate.Kit | None = None) 
     again = hint("imitate", "--resume", found.folder)
     needs = f"members with --batch {found.runs[0].config.descent.batch}"
     number = {member: place for place, member in enumerate(found.runs, 1)}
-    with explained(found.folder, needs=needs, again=again), run.held(found.folder):
+    with loop.held(found.folder, needs=needs, again=again):
         for group in found.groups:
             unfinished = [member for member in group if not imitation_table.ended(member)]
             if not unfinished:
                 continue
-            kit = kit or imitate.prepare(group[0].config)
+            kit = kit or imitation.prepare(group[0].config)
             for member in unfinished:
                 console.print(f"Member {number[member]} of {len(found.runs)}")
                 try:
-                    imitate.complete(member.config, kit, member.folder, console, again=again)
+                    imitation.complete(member.config, kit, member.folder, console, again=again)
                 except Diverged as problem:
                     console.print(str(problem), soft_wrap=True)
             kit = None  # makes room for the next

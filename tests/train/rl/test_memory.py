@@ -9,9 +9,10 @@ from probes import CONFIG
 from rich.console import Console
 
 from configs import PRESETS, Network
-from train.rl import loop, memory
+from train.rl import memory
 from train.rl.agent import hyperparameters
 from train.rl.ppo import make_learner
+from train.rl.train import train
 from train.system.errors import UserError
 
 MB = 10**6
@@ -71,7 +72,7 @@ def test_a_run_that_is_too_large_is_refused_before_its_folder_is_made(tmp_path, 
     free = int(0.5 * sum(memory.needed(env, config)))
     monkeypatch.setattr(memory, "free", lambda devices: free)
     with pytest.raises(UserError, match=r"--num-envs 512: .*; --num-envs \d+ would fit") as told:
-        loop.train(config, out=tmp_path / "run", wandb=False, console=Console())
+        train(config, out=tmp_path / "run", wandb=False, console=Console())
     assert not (tmp_path / "run").exists()
     fits = int(str(told.value).split()[-3])
     assert fits % config.ppo.minibatches == 0 and 100 < fits < 256

@@ -12,9 +12,9 @@ import pytest
 from probes import CONFIG, RewardFromBoth
 
 from configs import DigitsConfig, Network
-from train.rl import loop
 from train.rl.agent import hyperparameters
 from train.rl.ppo import make_learner
+from train.rl.train import load_run
 from train.runs import checkpoint, metrics, run
 from train.system.errors import Stopped, UserError
 
@@ -117,7 +117,7 @@ def test_a_missing_checkpoint_is_one_sentence(tmp_path, state):
     run.save_config(tmp_path, dataclasses.replace(CONFIG, task="push"), {})
     (tmp_path / "checkpoints").rmdir()
     with pytest.raises(UserError, match="holds no checkpoint yet"):
-        loop.load_run(tmp_path)
+        load_run(tmp_path)
 
 
 @pytest.mark.parametrize("version", [2, 4])

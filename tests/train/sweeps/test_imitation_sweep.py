@@ -15,7 +15,8 @@ from rich.console import Console
 
 from configs import CLONES
 from train.cli import main
-from train.imitation import digit_writing, imitate
+from train.imitation import digit_writing
+from train.imitation import train as imitation
 from train.runs import metrics
 from train.runs import run as run_
 from train.sweeps import imitation_sweep, imitation_table, sweep_folder, table
@@ -29,7 +30,7 @@ OVER = ("--over.lr", "1e-3", "3e-2", "--seeds", "2")
 @pytest.fixture(scope="module", autouse=True)
 def quick(tmp_path_factory):
     """Where digits are kept; rows of five steps; counts what is prepared."""
-    prepare, prepared = imitate.prepare, []
+    prepare, prepared = imitation.prepare, []
 
     def counting(config):
         prepared.append(config)
@@ -37,8 +38,8 @@ def quick(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(imitate, "ROW", 5)
-        patch.setattr(imitate, "prepare", counting)
+        patch.setattr(imitation, "ROW", 5)
+        patch.setattr(imitation, "prepare", counting)
         yield prepared
 
 
@@ -65,7 +66,7 @@ def rows(path):
 
 
 def variables(folder):
-    return imitate.restored(folder, "latest")[1]
+    return imitation.restored(folder, "latest")[1]
 
 
 def test_a_sweep_leaves_what_it_promises(whole):
@@ -103,7 +104,7 @@ def test_a_member_is_the_run_alone_bit_for_bit(whole, tmp_path):
 
 
 def test_interrupted_and_resumed_is_the_whole(whole, tmp_path, monkeypatch, capsys):
-    folder, seen, summary = tmp_path / "sweep", [], imitate.summary_of
+    folder, seen, summary = tmp_path / "sweep", [], imitation.summary_of
 
     def interrupting(made, state):
         seen.append(int(state.steps))
@@ -112,7 +113,7 @@ def test_interrupted_and_resumed_is_the_whole(whole, tmp_path, monkeypatch, caps
         return summary(made, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(imitate, "summary_of", interrupting)
+        patch.setattr(imitation, "summary_of", interrupting)
         assert start(folder, *OVER) == 130
     said = " ".join(capsys.readouterr().out.split())
     assert f"checkpoint saved. To continue: ndp imitate --resume {folder}" in said

@@ -13,7 +13,8 @@ import scipy.io
 
 from ndp_jax import load_writer
 from train.cli import main
-from train.imitation import digit_writing, digits, imitate
+from train.imitation import digit_writing, digits
+from train.imitation import train as imitation
 from train.runs import checkpoint, metrics
 
 SMALL = ("--samples", "32", "--held-out", "8", "--batch", "16", "--hidden", "8")
@@ -26,7 +27,7 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("XDG_CACHE_HOME", str(folder))
-        patch.setattr(imitate, "ROW", 5)
+        patch.setattr(imitation, "ROW", 5)
         yield folder
 
 
@@ -47,7 +48,7 @@ def whole(tmp_path_factory, cache):
 
 
 def variables(folder, which="latest"):
-    return imitate.restored(folder, which)[1]
+    return imitation.restored(folder, which)[1]
 
 
 def rows(folder):
@@ -85,14 +86,14 @@ def test_a_run_leaves_what_it_promises(whole):
 
 def interrupt_at(monkeypatch, steps, action):
     """Acts while the row that ends at `steps` is made."""
-    summary = imitate.summary_of
+    summary = imitation.summary_of
 
     def acting(made, state):
         if int(state.steps) == steps:
             action()
         return summary(made, state)
 
-    monkeypatch.setattr(imitate, "summary_of", acting)
+    monkeypatch.setattr(imitation, "summary_of", acting)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -15,16 +15,19 @@ import numpy as np
 import probes
 import pytest
 import swept
+import trained
 from rich.console import Console
 
 from configs.fields import replaced, settings
-from train.rl import loop, memory
+from train.rl import memory
 from train.rl.agent import hyperparameters
-from train.rl.evaluate import held_out_key, make_player, summarize
+from train.rl.evaluate import held_out_key, summarize
 from train.rl.population import Population
 from train.rl.ppo import make_learner
+from train.rl.train import evaluation_due
 from train.runs import checkpoint, metrics, run
-from train.sweeps import sweep, sweep_folder, table
+from train.sweeps import sweep_folder, table
+from train.sweeps import train as sweeps
 from train.sweeps.grid import lay_out
 from train.system.errors import Interrupted, UserError
 
@@ -52,10 +55,7 @@ def test_a_member_is_the_run_that_was_trained_alone(whole, tmp_path, number):
     """Up to rounding: products of a batch of runs add up in another order. Here, without contacts,
     that stays small; in contact, physics makes a last digit a centimetre within an episode."""
     member = whole.runs[number]
-    env = probes.RewardFromBoth()
-    play = make_player(env, member.config)
-    with loop.interruption() as signals:
-        state = loop.learn(member.config, env, play, tmp_path, Console(quiet=True), signals)
+    state, _ = trained.learn(tmp_path, member.config)
     steps, found, _ = state_of(member)
     assert steps == 320
     jax.tree.map(
@@ -116,10 +116,10 @@ def interrupted(monkeypatch, folder, *, updates):
         seen.append(steps)
         if len(seen) == 8 + updates:
             signal.raise_signal(signal.SIGTERM)
-        return loop.evaluation_due(config, steps)
+        return evaluation_due(config, steps)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "evaluation_due", due)
+        patch.setattr(sweeps, "evaluation_due", due)
         with pytest.raises(Interrupted, match="To continue: ndp sweep --resume"):
             swept.run(folder)
 
@@ -142,7 +142,7 @@ def test_what_a_sweep_trains_at_once_does_not_change_when_memory_does(whole, mon
     interrupted(monkeypatch, folder, updates=3)
     assert json.loads((folder / "groups" / "1" / "plan.json").read_text())[0] == 4
     with pytest.raises(UserError, match=r"--devices 3 cannot share evenly the 4 .* 1, 2, 4\."):
-        sweep.complete(sweep_folder.load(folder), devices=3, console=Console(quiet=True))
+        sweeps.complete(sweep_folder.load(folder), devices=3, console=Console(quiet=True))
     monkeypatch.setattr(memory, "free", lambda devices: 1)
     swept.run(folder)
     assert (folder / "table.csv").read_bytes() == (whole.folder / "table.csv").read_bytes()
@@ -156,7 +156,7 @@ def test_all_groups_must_fit_before_one_is_trained(monkeypatch, tmp_path):
 
 
 def test_more_members_than_files_are_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(sweep.resource, "getrlimit", lambda which: (100, 200))
+    monkeypatch.setattr(sweeps.resource, "getrlimit", lambda which: (100, 200))
     with pytest.raises(UserError, match=r"4 members need 260 open files and the system allows 200"):
         swept.run(tmp_path / "sweep")
 
@@ -243,10 +243,10 @@ def test_the_ranking_is_by_mean_success_then_return():
         2: score(0.5, 1.0), 3: score(0.5, 1.0),
         4: score(0.5, 2.0), 5: score(0.5, 2.0),
     }  # fmt: skip
-    order = sweep.ranking(group, population, evaluations)
+    order = sweeps.ranking(group, population, evaluations)
     assert list(order) == [4, 5, 2, 3, 0, 1, 6, 7]
     del evaluations[4], evaluations[5]
-    assert list(sweep.ranking(group, population, evaluations)) == [2, 3, 0, 1, 4, 5, 6, 7]
+    assert list(sweeps.ranking(group, population, evaluations)) == [2, 3, 0, 1, 4, 5, 6, 7]
 
 
 def plan(monkeypatch, members, *, free=10**9, seeds=1, halving=False, devices=1, state=10, work=30):
@@ -255,7 +255,7 @@ def plan(monkeypatch, members, *, free=10**9, seeds=1, halving=False, devices=1,
     grid = lay_out([swept.BASE], {"clip": tuple(np.linspace(0.1, 0.3, members // seeds).tolist())},
                    seeds=seeds, samples=None)  # fmt: skip
     group = [sweep_folder.Run(Path(), *member) for member in grid.members]
-    return sweep.make_plan(group, probes.RewardFromBoth(), halving=halving, devices=devices)
+    return sweeps.make_plan(group, probes.RewardFromBoth(), halving=halving, devices=devices)
 
 
 def test_what_fits_is_trained_at_once(monkeypatch):

@@ -6,20 +6,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
-from orbax.checkpoint import CheckpointManager
 from rich.console import Console
 
 from configs import DigitsConfig, ImitateConfig
 from train.imitation.imitation import Learner, LearnerState, Material, Problem, make_learner
 from train.imitation.imitation_figures import imitation_curves
-from train.rl.loop import compare_versions, explained, interruption
-from train.runs import checkpoint, metrics, run
-from train.runs.metrics import EVALUATIONS, METRICS, TIMING
-from train.runs.progress import progress
-from train.runs.stopwatch import Stopwatch
-from train.system.errors import Diverged, Interrupted
+from train.runs import checkpoint, loop, run
 from train.system.hints import hint
 from train.system.runtime import versions
 
@@ -104,12 +99,10 @@ def complete(
     console.print(f"Learning from {kit.material.about}", soft_wrap=True)
     again = again or hint("imitate", "--resume", folder)
     needs = f"--batch {config.descent.batch} and {kit.problem.size} examples"
-    with explained(folder, needs=needs, again=again), run.held(folder):
+    with loop.held(folder, needs=needs, again=again):
         run.save_steps(folder, config.descent.steps)
-        with interruption() as signals:
-            state = learn(config, kit, folder, console, signals)
-        if signals:
-            raise Interrupted(f"Stopped; checkpoint saved. To continue: {again}", signal=signals[0])
+        learn = partial(loop.train, Lessons(config, kit, folder), folder, console)
+        state = loop.interruptible(learn, again=again)
         finish = kit.material.finish
         summary, sentence = finish(state.variables, folder, console, seed=config.seed)
         run.write_json(folder / "evaluation.json", summary)
@@ -118,76 +111,43 @@ def complete(
     return folder
 
 
-def learn(
-    config: ImitateConfig, kit: Kit, folder: Path, console: Console, signals: Sequence[int]
-) -> LearnerState:
-    """Descends until the configured steps or a signal, writing rows and checkpoints.
+class Lessons(loop.Work[LearnerState]):
+    """One imitation, to the host's loop; its rows are means over `ROW` gradient steps."""
 
-    Raises:
-      Diverged: too many minibatches in a row were not finite.
-      Stopped: the disk is full.
-    """
-    watch, descent, material = Stopwatch(), config.descent, kit.material
-    with checkpoint.open_manager(folder, keep=descent.keep_checkpoints) as manager:
-        state = begin(config, kit, manager, folder, console)
-        steps, skipped = int(state.steps), 0
-        watch.continue_from(metrics.last_row(folder, TIMING))
-        save = checkpoint.Saver(manager, config, folder)
-        with (
-            metrics.open_log(folder) as write,
-            progress(console, total=descent.steps) as report,
-        ):
-            latest = None
-            while steps < descent.steps and not signals and skipped < descent.max_skipped:
-                rows = []
-                for _ in range(min(ROW - steps % ROW, descent.steps - steps)):
-                    state, numbers = kit.update(state, material.examples)
-                    rows.append(numbers)
-                steps, skipped = steps + len(rows), int(state.skipped_in_a_row)
-                write(METRICS, steps, summary_of(rows, state))
-                passed = steps // descent.eval_every > (steps - len(rows)) // descent.eval_every
-                due = passed or steps == descent.steps
-                if due:
-                    with watch.spending("evaluating"):
-                        latest = material.error(state.variables)
-                    write(EVALUATIONS, steps, {"error": latest})
-                write(TIMING, steps, watch.row())
-                with watch.spending("saving"):
-                    save(state, steps=steps, evaluated=due)
-                report(steps=steps, learning=learning(rows, skipped, latest))
-        save(state, steps=steps, at_once=True)
-    if skipped >= descent.max_skipped:
-        raise Diverged(
-            f"The last {skipped} minibatches were not finite and were skipped, so that nothing is "
-            f"learned any more; the state before them is saved in {folder}. A lower "
-            "--learning-rate may help."
-        )
-    return state
+    measured_first = False
 
+    def __init__(self, config: ImitateConfig, kit: Kit, folder: Path) -> None:
+        self.config, self.members = config, (folder,)
+        self.end = config.descent.steps
+        self._kit = kit
 
-def begin(
-    config: ImitateConfig, kit: Kit, manager: CheckpointManager, folder: Path, console: Console
-) -> LearnerState:
-    """Where a run stands; rows after that are dropped."""
-    problem = kit.problem
-    learner = make_learner(problem.loss, config.descent, examples=problem.size)
-    if manager.latest_step() is None:
-        metrics.clear(folder)
-        variables_key, key = jax.random.split(jax.random.key(config.seed))
-        variables = problem.init(variables_key, kit.material.examples)
-        return learner.init(variables, key)
-    template = jax.eval_shape(partial(fresh, problem, learner), jax.random.key(0))
-    steps, state, made_with = checkpoint.restore(manager, template, config=config)
-    metrics.rewind(folder, steps=steps)
-    finished = steps >= config.descent.steps
-    console.print(
-        f"Finished already, at {steps:,} steps; to go further, raise --steps."
-        if finished
-        else f"Continuing at {steps:,} steps"
-    )
-    compare_versions(made_with, console)
-    total = np.asarray(config.descent.steps, np.int32)
-    return state.replace(total_steps=jax.numpy.asarray(total))
+    def init(self) -> LearnerState:
+        problem, descent = self._kit.problem, self.config.descent
+        learner = make_learner(problem.loss, descent, examples=problem.size)
+        variables_key, key = jax.random.split(jax.random.key(self.config.seed))
+        return learner.init(problem.init(variables_key, self._kit.material.examples), key)
+
+    def go_on(self, state: LearnerState) -> LearnerState:
+        return state.replace(total_steps=jnp.asarray(self.end, jnp.int32))
+
+    def update(self, state: LearnerState, steps: int) -> tuple[LearnerState, int, loop.Rows]:
+        told = []
+        for _ in range(min(ROW - steps % ROW, self.end - steps)):
+            state, numbers = self._kit.update(state, self._kit.material.examples)
+            told.append(numbers)
+        return state, steps + len(told), {0: summary_of(told, state)}
+
+    def due(self, steps: int) -> bool:
+        every, before = self.config.descent.eval_every, steps - (steps % ROW or ROW)
+        return steps // every > before // every or steps == self.end
+
+    def evaluate(self, state: LearnerState) -> loop.Rows:
+        return {0: {"error": self._kit.material.error(state.variables)}}
+
+    def learning(self, rows: loop.Rows, evaluations: loop.Rows) -> str:
+        """`nan` counts the latest minibatches that were not finite."""
+        evaluated = f"  held-out error {evaluations[0]['error']:.4f}" if evaluations else ""
+        return f"loss {rows[0]['loss']:.4f}  nan {rows[0]['skipped_in_a_row']:.0f}{evaluated}"
 
 
 def fresh(problem: Problem, learner: Learner, key: PRNGKeyArray) -> LearnerState:
@@ -203,12 +163,6 @@ def summary_of(rows: Sequence[dict[str, Any]], state: LearnerState) -> dict[str,
         "skipped_minibatches": int(state.skipped_minibatches),
         "skipped_in_a_row": int(state.skipped_in_a_row),
     }
-
-
-def learning(rows: Sequence[dict[str, Any]], skipped: int, error: float | None) -> str:
-    """How well a run learns; `nan` counts the latest minibatches that were not finite."""
-    evaluated = [] if error is None else [f"held-out error {error:.4f}"]
-    return "  ".join([f"loss {float(rows[-1]['loss']):.4f}", f"nan {skipped}", *evaluated])
 
 
 def restored(folder: Path, which: run.Which) -> tuple[Any, PyTree]:

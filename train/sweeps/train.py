@@ -5,14 +5,13 @@ import math
 import resource
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
-from orbax.checkpoint import CheckpointManager
 from rich.console import Console
 
 from configs import TrainConfig
@@ -20,18 +19,15 @@ from envs.limits import largest_batch
 from train.rl import memory
 from train.rl.agent import RobotEnv, hyperparameters, make_env
 from train.rl.evaluate import batch_keys, held_out_key, summarize, validation_key
-from train.rl.loop import add_rows, compare_versions, evaluation_due, explained, interruption
 from train.rl.population import Population, Programs, make_programs
 from train.rl.ppo import row
-from train.runs import checkpoint, metrics, run
-from train.runs.metrics import EVALUATIONS, TIMING
-from train.runs.progress import progress
-from train.runs.stopwatch import Stopwatch
+from train.rl.train import evaluation_due, measured
+from train.runs import checkpoint, loop, run
 from train.sweeps import sweep_figures, sweep_folder, table
 from train.sweeps.grid import Grid
 from train.sweeps.sweep_folder import Run, Sweep
 from train.system.devices import choose
-from train.system.errors import Interrupted, UserError
+from train.system.errors import UserError
 from train.system.hardware import divisors
 from train.system.hints import hint
 from train.system.runtime import versions
@@ -75,7 +71,7 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
     console.print(f"Sweep folder {found.folder}", soft_wrap=True)
     again = hint("sweep", "--resume", found.folder)
     needs = f"{len(found.runs)} members with {found.runs[0].config.num_envs} environments each"
-    with explained(found.folder, needs=needs, again=again), run.held(found.folder):
+    with loop.held(found.folder, needs=needs, again=again):
         allow_files(max(map(len, found.groups)))
         unfinished = [
             (number, group, found.folder / "groups" / str(number))
@@ -91,13 +87,11 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
         for number, group, home in unfinished:
             if len(unfinished) > 1:
                 console.print(f"Group {number + 1}")
-            env = make_env(group[0].config)
-            with interruption() as signals:
-                learn(group, plans[number], env, home, console, signals, devices=devices)
-            if signals:
-                raise Interrupted(
-                    f"Stopped; checkpoint saved. To continue: {again}", signal=signals[0]
-                )
+            console.print("Compiling (up to a minute the first time, seconds afterwards) ...")
+            work = Together(group, plans[number], make_env(group[0].config), devices=devices)
+            learn = partial(loop.train, work, home, console)
+            population = loop.interruptible(learn, again=again)
+            finish(group, work.programs, population, console)
         table.write(found)
         sweep_figures.draw(found)
         shutil.rmtree(found.folder / "groups", ignore_errors=True)
@@ -197,104 +191,95 @@ def make_plan(group: Group, env: RobotEnv, *, halving: bool, devices: int) -> Pl
     return Plan(slots, tuple(rungs), f"{members} members, {at_once}, {megabytes}")
 
 
-def learn(
-    group: Group,
-    plan: Plan,
-    env: RobotEnv,
-    folder: Path,
-    console: Console,
-    signals: list[int],
-    *,
-    devices: int = 1,
-) -> None:
-    """Trains a group until the configured steps or a signal, and leaves its members as runs.
+class Together(loop.Work[Population]):
+    """A group, to the host's loop; its members end as runs of their own.
 
-    Rows go to the members' folders; checkpoints of all of them together to `folder`.
-
-    Raises:
-      Stopped: the disk is full.
+    Attributes:
+      programs: that train it.
     """
-    watch = Stopwatch()
-    console.print("Compiling (up to a minute the first time, seconds afterwards) ...")
-    config = group[0].config
-    configs = [member.config for member in group]
-    programs = make_programs(env, configs, slots=plan.slots, mesh=choose(devices))
-    with checkpoint.open_manager(folder, keep=config.keep_checkpoints) as manager:
-        population = begin(group, programs, manager, console)
-        save = checkpoint.Saver(manager, config, folder, rows=[member.folder for member in group])
-        rows = [metrics.last_row(member.folder, TIMING) for member in group]
-        watch.continue_from(max(rows, key=lambda row: row.get("seconds", 0.0)))
-        effort = work(plan, config, population.member.shape[0])
-        with ExitStack() as logs, progress(console, total=effort[-1]) as report:
-            write = [logs.enter_context(metrics.open_log(member.folder)) for member in group]
-            done = manager.latest_step() or 0
-            fresh = manager.latest_step() is None
-            if config.eval_every:
-                untrained = validate(group, programs, population, watch)
-                for member, evaluation in untrained.items() if fresh else ():
-                    write[member](EVALUATIONS, 0, evaluation)
-            if fresh:
-                save(population, steps=0, at_once=True)
-            evaluations: dict[int, dict[str, float]] = {}
-            while done < config.updates * config.steps_per_update and not signals:
-                seats = seated(population, members=len(group))
-                population, numbers = programs.update(population)
-                numbers = jax.device_get(numbers)
-                done += config.steps_per_update
-                updates = done // config.steps_per_update
-                due = evaluation_due(config, done) or updates in plan.rungs
-                if due:
-                    evaluations = validate(group, programs, population, watch)
-                told, ended = {}, done // config.num_envs >= env.episode_length
-                for member, seat in seats.items():
-                    own = {name: values[seat] for name, values in numbers.items()}
-                    told[member] = row(own, ended=ended)
-                    evaluation = evaluations[member] if due else None
-                    add_rows(write[member], done, told[member], evaluation, watch.row())
-                if updates in plan.rungs:
-                    order = ranking(group, population, evaluations)
-                    active = -(-int(population.active) // 2)
-                    population = programs.keep(population, order, active)
-                with watch.spending("saving"):
-                    save(population, steps=done)
-                report(steps=effort[updates], learning=learning(told, evaluations))
-        save(population, steps=done, at_once=True)
-    if not signals:
-        finish(group, programs, population, console)
 
+    max_skipped = math.inf  # the others go on
 
-def begin(
-    group: Group, programs: Programs, manager: CheckpointManager, console: Console
-) -> Population:
-    """The population where a group stands; rows after that are dropped."""
-    if manager.latest_step() is None:
-        for member in group:
-            if metrics.read(member.folder):
-                raise UserError(
-                    f"{member.folder} has rows but {manager.directory} has no checkpoint; put it "
-                    "back or start a new sweep."
-                )
-            metrics.clear(member.folder)
-        return programs.init()
-    template = jax.eval_shape(programs.init)
-    config = group[0].config
-    steps, population, made_with = checkpoint.restore(manager, template, config=config)
-    updates = np.asarray(population.states.updates)
-    for seat, member in seats_of(population):
-        if member < len(group):
-            expected = hyperparameters(group[member].config)
-            differs = jax.tree.map(
-                lambda a, b, s=seat: a[s] != b, population.states.hyper, expected
+    def __init__(self, group: Group, plan: Plan, env: RobotEnv, *, devices: int) -> None:
+        configs = [member.config for member in group]
+        self.config = configs[0]
+        self.members = [member.folder for member in group]
+        self.end = self.config.updates * self.config.steps_per_update
+        self.measured_first = bool(self.config.eval_every)
+        self.programs = make_programs(env, configs, slots=plan.slots, mesh=choose(devices))
+        self._group, self._plan, self._env = group, plan, env
+        self._effort = work(plan, self.config, -(-len(group) // plan.slots))
+
+    def init(self) -> Population:
+        return self.programs.init()
+
+    def go_on(self, state: Population) -> Population:
+        for seat, member in seats_of(state):
+            if member < len(self._group):
+                expected = hyperparameters(self._group[member].config)
+                differs = jax.tree.map(lambda a, b, s=seat: a[s] != b, state.states.hyper, expected)
+                if any(jax.tree.leaves(differs)):
+                    raise UserError(
+                        f"{self.members[member]} has other settings than the checkpoint of its "
+                        "group was made with; put its config.json back."
+                    )
+        return state
+
+    def place(self, state: Population) -> Population:
+        return self.programs.place(state)
+
+    def stands(self, state: Population, steps: int) -> dict[int, int]:
+        updates = np.asarray(state.states.updates)
+        return {
+            member: int(updates[seat]) * self.config.steps_per_update
+            for seat, member in seats_of(state)
+            if member < len(self._group)
+        }
+
+    def update(self, state: Population, steps: int) -> tuple[Population, int, loop.Rows]:
+        seats = seated(state, members=len(self._group))
+        state, numbers = self.programs.update(state)
+        numbers = jax.device_get(numbers)
+        steps += self.config.steps_per_update
+        ended = steps // self.config.num_envs >= self._env.episode_length
+        rows = {
+            member: row({name: values[seat] for name, values in numbers.items()}, ended=ended)
+            for member, seat in seats.items()
+        }
+        return state, steps, rows
+
+    def due(self, steps: int) -> bool:
+        rung = steps // self.config.steps_per_update in self._plan.rungs
+        return evaluation_due(self.config, steps) or rung
+
+    def evaluate(self, state: Population) -> loop.Rows:
+        """As a run is evaluated, all that are still trained."""
+        episodes = self.config.num_envs
+        means, exploring = (
+            play(
+                self._group,
+                self.programs,
+                state,
+                validation_key,
+                episodes=episodes,
+                stochastic=stochastic,
             )
-            if any(jax.tree.leaves(differs)):
-                raise UserError(
-                    f"{group[member].folder} has other settings than the checkpoint {steps} in "
-                    f"{manager.directory} was made with; put its config.json back."
-                )
-            metrics.rewind(group[member].folder, steps=int(updates[seat]) * config.steps_per_update)
-    console.print(f"Continuing at {steps:,} steps of each member")
-    compare_versions(made_with, console)
-    return programs.place(population)
+            for stochastic in (False, True)
+        )
+        return {member: measured(means[member], exploring[member]) for member in means}
+
+    def select(self, state: Population, steps: int, evaluations: loop.Rows) -> Population:
+        """The better half of the settings, at a rung."""
+        if steps // self.config.steps_per_update not in self._plan.rungs:
+            return state
+        order = ranking(self._group, state, evaluations)
+        return self.programs.keep(state, order, -(-int(state.active) // 2))
+
+    def learning(self, rows: loop.Rows, evaluations: loop.Rows) -> str:
+        return learning(rows, evaluations)
+
+    def effort(self, steps: int) -> int:
+        return self._effort[steps // self.config.steps_per_update]
 
 
 def seats_of(population: Population) -> list[tuple[tuple[int, int], int]]:
@@ -343,28 +328,6 @@ def play(
     return {
         member: summarize(jax.tree.map(lambda leaf, seat=seat: leaf[seat], outcome))
         for member, seat in sorted(seats.items())
-    }
-
-
-def validate(
-    group: Group, programs: Programs, population: Population, watch: Stopwatch
-) -> dict[int, dict[str, float]]:
-    """What `loop.validate` says of each member that is still trained."""
-    with watch.spending("evaluating"):
-        means, exploring = (
-            play(
-                group,
-                programs,
-                population,
-                validation_key,
-                episodes=group[0].config.num_envs,
-                stochastic=stochastic,
-            )
-            for stochastic in (False, True)
-        )
-    return {
-        member: summary | {f"stochastic_{name}": value for name, value in exploring[member].items()}
-        for member, summary in means.items()
     }
 
 

@@ -1,24 +1,15 @@
 import dataclasses
 import signal
 
-import probes
 import pytest
+import trained
 from probes import CONFIG
-from rich.console import Console
 
-from train.rl import loop
-from train.rl.evaluate import make_player
 from train.runs import checkpoint, metrics
 
 
 def learn(folder, *, publish=None, **changes):
-    folder.mkdir()
-    config = dataclasses.replace(CONFIG, **changes)
-    with loop.interruption() as signals:
-        env = probes.RewardFromBoth()
-        play = make_player(env, config)
-        state = loop.learn(config, env, play, folder, Console(quiet=True), signals, publish=publish)
-    return state, signals
+    return trained.learn(folder, dataclasses.replace(CONFIG, **changes), publish=publish)
 
 
 def test_same_seed_same_file_and_another_seed_another(tmp_path):
