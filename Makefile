@@ -18,7 +18,7 @@ train: $(READY) ## train the NDP: make train TASK=push ARGS="--seed 1"
 	@$(BIN)/ndp train $(TASK) $(ARGS)
 
 test: $(READY) ## run the tests: make test ARGS="-m slow tests/train"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## ruff and pyright
 	@$(BIN)/ruff check

@@ -56,8 +56,14 @@ BLOCKS = {file: blocks_of(file) for file in FILES}
 
 
 def written_in(language: str):
+    """Those that run scripts of examples/, which have tests of their own, are slow."""
     found = [block for blocks in BLOCKS.values() for block in blocks if block.language == language]
-    return pytest.mark.parametrize("block", found, ids=[block.place for block in found])
+    marks = [pytest.mark.slow] if language == "sh" else []
+    blocks = [
+        pytest.param(block, id=block.place, marks=marks if "examples/" in block.code else ())
+        for block in found
+    ]
+    return pytest.mark.parametrize("block", blocks)
 
 
 @pytest.fixture(scope="session")

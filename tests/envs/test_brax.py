@@ -16,6 +16,8 @@ README = Path(__file__).parents[2] / "README.md"
 TASK = "push"
 EPISODE = 4
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def unroll(env):
@@ -59,7 +61,6 @@ def test_the_guard_is_a_termination_that_is_no_truncation(unroll):
     assert states.info["episode_metrics"]["nan"][1, 0] == 1
 
 
-@pytest.mark.slow
 def test_braxs_ppo_trains_on_it_with_the_line_of_the_readme(env, monkeypatch):
     monkeypatch.setattr(jax, "device_put_replicated", None, raising=False)  # and back afterwards
     (line,) = re.findall(r"^jax\.device_put_replicated = .*?^\)$", README.read_text(), re.M | re.S)

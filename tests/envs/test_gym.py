@@ -39,6 +39,7 @@ def vector():
 
 
 # Positions and velocities have no bound that could be stated.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*observation space m.* value is -?infinity:UserWarning")
 def test_gymnasiums_checker_finds_nothing(monkeypatch):
     class Blank:

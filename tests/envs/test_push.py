@@ -44,6 +44,7 @@ def test_a_step_pays_what_the_reward_function_says(env, start, step):
     np.testing.assert_array_equal(after.metrics["success"], distance <= 0.07)
 
 
+@pytest.mark.slow
 def test_a_delayed_reward_sees_the_object_after_every_other_step():
     """The release's phase: after the first step, and every `reward_delay` steps from there on."""
     env = envs.make("push", reward_delay=2)

@@ -65,7 +65,10 @@ def test_the_best_action_is_found(policy):
     np.testing.assert_allclose(action, 0.5, atol=0.1)
 
 
-@pytest.mark.parametrize("policy", ["ndp", "ppo-multi", "ppo"])
+@pytest.mark.parametrize(
+    "policy",
+    ["ndp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ppo-multi", "ppo"))],
+)
 def test_the_best_action_for_each_observation_is_found(policy):
     _, action, observation = learned(probes.RewardFromBoth(), policy)
     np.testing.assert_allclose(action, np.broadcast_to(0.5 * observation, action.shape), atol=0.1)

@@ -51,7 +51,7 @@ def whole(tmp_path_factory):
     return folder, learn(folder)
 
 
-@pytest.mark.parametrize("steps", [40, 200, 360])
+@pytest.mark.parametrize("steps", [pytest.param(40, marks=pytest.mark.slow), 200, 360])
 def test_half_and_half_is_the_whole_bit_for_bit(whole, tmp_path, steps):
     folder, straight = whole
     half = learn(tmp_path, signal_at=steps)
@@ -228,7 +228,7 @@ def rows_of(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_nothing_is_lost(tmp_path, kills):
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()

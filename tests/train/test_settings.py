@@ -122,6 +122,7 @@ def test_a_run_in_float64_has_nothing_narrower(wide):
     assert not narrow
 
 
+@pytest.mark.slow
 def test_a_run_in_float64_goes_on_in_float64_only(wide):
     further = ("train", "--resume", wide, "--steps", "1800")
     refused = ndp(*further)

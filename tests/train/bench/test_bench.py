@@ -34,6 +34,7 @@ def test_c_mujoco_is_told_what_mjx_was(env, measured):
     np.testing.assert_allclose(data.body("hand").xpos, [0, 0.6, 0.2], atol=5e-4)
 
 
+@pytest.mark.slow
 def test_sweeps_are_timed_next_to_a_run_alone(capsys, monkeypatch):
     """Of compiling and of an update, as if the clock had said so."""
     spent, measure = iter([(1.0, 0.2), (3.0, 0.6)]), bench.update_seconds

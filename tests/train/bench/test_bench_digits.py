@@ -72,6 +72,7 @@ def test_the_table_states_times_and_that_all_compute_the_same(torch_writer, caps
     assert "threads" in shown
 
 
+@pytest.mark.slow
 def test_steps_need_no_pytorch():
     """Both methods learn the same."""
     images, strokes, _ = bench_digits.examples(make_dmp(CONFIG), 4)

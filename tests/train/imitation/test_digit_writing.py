@@ -156,7 +156,12 @@ def test_the_sentence_tells_three_digits():
 
 
 @pytest.mark.parametrize(
-    ("model", "start"), [*((model, "predicted") for model in MODELS), ("cnn-ndp", "given")]
+    ("model", "start"),
+    [
+        ("mlp-ndp", "predicted"),
+        ("cnn-ndp", "given"),
+        *(pytest.param(m, "predicted", marks=pytest.mark.slow) for m in MODELS if m != "mlp-ndp"),
+    ],
 )
 def test_a_model_learns_and_is_exported(loaded, tmp_path, monkeypatch, model, start):
     descent = Descent(steps=40, batch=32, learning_rate=3e-3)

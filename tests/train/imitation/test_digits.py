@@ -37,6 +37,7 @@ def test_shapes_and_types(sampled):
     assert [array.dtype for array in sampled] == [np.float32, np.float32, np.int32]
 
 
+@pytest.mark.slow
 def test_one_digit_is_one_of_a_batch():
     keys = digits.keys_of(3, "train", np.arange(4))
     alone, batch = digits.sample(keys[2]), digits.sample_batch(keys)

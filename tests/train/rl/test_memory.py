@@ -23,7 +23,7 @@ def wide(num_envs):
     return dataclasses.replace(CONFIG, num_envs=num_envs, steps=50 * num_envs)
 
 
-@pytest.mark.parametrize("num_envs", [8, 512])
+@pytest.mark.parametrize("num_envs", [8, pytest.param(512, marks=pytest.mark.slow)])
 def test_the_estimate_is_near_what_the_compiler_says(num_envs):
     config = wide(num_envs)
     env = probes.RewardFromBoth()

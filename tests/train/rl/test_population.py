@@ -59,7 +59,8 @@ def alone(config, updates):
     return state
 
 
-@pytest.mark.parametrize("slots", [4, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("slots", [4, 6])
 def test_a_member_is_a_run_of_its_own(slots):
     """Batched products add up in another order: equal but for rounding, however many at once."""
     population, metrics = advanced(programs_of(slots), 4)

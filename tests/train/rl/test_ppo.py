@@ -245,7 +245,7 @@ class Fragile(RewardFromBoth):
         return after.replace(metrics=metrics, **poisoned)
 
 
-@pytest.mark.parametrize("what", ["state", "reward", "obs"])
+@pytest.mark.parametrize("what", ["state", pytest.param("reward", marks=pytest.mark.slow), "obs"])
 def test_a_broken_environment_is_counted_and_left_out(what):
     learner, state = started(Fragile(what), tiny("ndp", rollout_steps=10))
     broken = state.episodes.state.obs[:, 0] < 0
@@ -266,7 +266,7 @@ def test_a_broken_environment_is_counted_and_left_out(what):
     assert metrics["skipped_minibatches"] == 0
 
 
-@pytest.mark.parametrize("what", ["reward", "obs"])
+@pytest.mark.parametrize("what", [pytest.param("reward", marks=pytest.mark.slow), "obs"])
 def test_where_jax_stops_at_nan_it_stops_at_that_of_an_environment(what):
     learner, state = started(Fragile(what), tiny("ndp", rollout_steps=10))
     with jax.debug_nans(True), pytest.raises(FloatingPointError):

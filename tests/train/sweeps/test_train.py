@@ -50,7 +50,7 @@ def state_of(member):
         return checkpoint.restore(manager, template, config=member.config)
 
 
-@pytest.mark.parametrize("number", [0, 3, 6])
+@pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 6))])
 def test_a_member_is_the_run_that_was_trained_alone(whole, tmp_path, number):
     """Up to rounding: products of a batch of runs add up in another order. Here, without contacts,
     that stays small; in contact, physics makes a last digit a centimetre within an episode."""
@@ -137,6 +137,7 @@ def test_an_interrupted_sweep_ends_with_the_same_tables(whole, monkeypatch, tmp_
             assert (mine.folder / file).read_bytes() == (expected.folder / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_a_sweep_trains_at_once_does_not_change_when_memory_does(whole, monkeypatch, tmp_path):
     folder = tmp_path / "whole"
     interrupted(monkeypatch, folder, updates=3)
