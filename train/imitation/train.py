@@ -111,14 +111,14 @@ def complete(
     return folder
 
 
-class Lessons(loop.Work[LearnerState]):
+class Lessons(loop.Work[ImitateConfig, LearnerState]):
     """One imitation, to the host's loop; its rows are means over `ROW` gradient steps."""
 
     measured_first = False
 
     def __init__(self, config: ImitateConfig, kit: Kit, folder: Path) -> None:
         self.config, self.members = config, (folder,)
-        self.end = config.descent.steps
+        self.end, self.max_skipped = config.descent.steps, config.descent.max_skipped
         self._kit = kit
 
     def init(self) -> LearnerState:

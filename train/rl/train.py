@@ -105,7 +105,7 @@ def complete(
     return folder
 
 
-class Run(loop.Work[TrainState]):
+class Run(loop.Work[TrainConfig, TrainState]):
     """One run, to the host's loop."""
 
     remedy = "A lower --learning-rate or --max-grad-norm may help."
@@ -121,6 +121,7 @@ class Run(loop.Work[TrainState]):
     ) -> None:
         self.config, self.members = config, (folder,)
         self.end = config.updates * config.steps_per_update
+        self.max_skipped = config.ppo.max_skipped
         self.measured_first = bool(config.eval_every)
         self._env, self._play, self._mesh = env, play, mesh
         self._learner = make_learner(env, config, mesh=mesh)

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import jax
 from jax.sharding import Mesh
 from orbax.checkpoint import CheckpointManager
 from rich.console import Console
 
-from configs import Config
+from configs import AnyConfig
 from configs.fields import settings
 from train.runs import checkpoint, metrics, run
 from train.runs.metrics import EVALUATIONS, METRICS, TIMING
@@ -31,29 +31,26 @@ Rows = dict[int, dict[str, float]]
 """A row of numbers for each member that is still trained."""
 
 
-class Work(Generic[State]):
+class Work(Generic[AnyConfig, State]):
     """What the loop does not know: what a state is, what an update is, what is measured.
 
     Attributes:
       config: what checkpoints are made with.
       members: the run folders that rows go to.
       end: steps.
+      max_skipped: minibatches in a row that are not finite, at which it stops.
+      remedy: for people of whose run nothing but such minibatches comes out.
+      measured_first: whether it is evaluated before it is trained.
     """
 
-    config: Config
+    config: AnyConfig
     members: Sequence[Path]
     end: int
+    max_skipped: float
 
     remedy = "A lower --learning-rate may help."
-    """For people of whose run nothing but such minibatches comes out."""
 
     measured_first = True
-    """Whether it is evaluated before it is trained."""
-
-    @property
-    def max_skipped(self) -> float:
-        """Minibatches in a row that are not finite, at which it stops."""
-        return settings(self.config)["max_skipped"]
 
     def init(self) -> State:
         """The state at the start; also evaluated for its shapes alone."""
@@ -99,7 +96,7 @@ class Work(Generic[State]):
 
 
 def train(
-    work: Work[State],
+    work: Work[Any, State],
     home: Path,
     console: Console,
     signals: list[int],
@@ -170,7 +167,7 @@ def train(
 
 
 def begin(
-    work: Work[State], manager: CheckpointManager, console: Console
+    work: Work[Any, State], manager: CheckpointManager, console: Console
 ) -> tuple[int, State] | None:
     """Where work stands, in steps, and its state; None if it has not begun.
 
@@ -180,8 +177,8 @@ def begin(
         for folder in work.members:
             if metrics.read(folder):
                 raise UserError(
-                    f"{folder} has rows but {manager.directory} has no checkpoint; put it back or "
-                    "start anew."
+                    f"{folder} has rows but no checkpoint; put {manager.directory} back or start "
+                    "anew."
                 )
             metrics.clear(folder)
         return None

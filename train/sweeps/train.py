@@ -191,7 +191,7 @@ def make_plan(group: Group, env: RobotEnv, *, halving: bool, devices: int) -> Pl
     return Plan(slots, tuple(rungs), f"{members} members, {at_once}, {megabytes}")
 
 
-class Together(loop.Work[Population]):
+class Together(loop.Work[TrainConfig, Population]):
     """A group, to the host's loop; its members end as runs of their own.
 
     Attributes:

@@ -68,6 +68,7 @@ def test_a_member_is_the_run_that_was_trained_alone(whole, tmp_path, number):
         assert mine.keys() == expected.keys()
         for name, values in mine.items():
             np.testing.assert_allclose(values, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    play = make_player(probes.RewardFromBoth(), member.config)
     summary = summarize(play(state, held_out_key(member.config.seed), episodes=12))
     evaluation = json.loads((member.folder / "evaluation.json").read_text())
     for name, value in summary.items():
