@@ -21,7 +21,7 @@ from rich.console import Console
 from configs.fields import replaced, settings
 from train.rl import memory
 from train.rl.agent import hyperparameters
-from train.rl.evaluate import held_out_key, summarize
+from train.rl.evaluate import held_out_key, make_player, summarize
 from train.rl.population import Population
 from train.rl.ppo import make_learner
 from train.rl.train import evaluation_due
