@@ -103,7 +103,11 @@ def test_a_detail_has_its_centre_in_the_middle_and_its_height(model, camera, sta
 
 @pytest.mark.parametrize(
     "first",
-    ["", "import envs.camera", "import mujoco", "import mujoco, os; os.environ['MUJOCO_GL'] = ''"],
+    [
+        "import mujoco",
+        "import mujoco, os; os.environ['MUJOCO_GL'] = ''",
+        *(pytest.param(code, marks=pytest.mark.slow) for code in ("", "import envs.camera")),
+    ],
 )
 def test_a_new_process_without_a_display_draws(camera, first):
     """Whoever imported MuJoCo, and with nobody having chosen a renderer before."""

@@ -28,6 +28,7 @@ def test_frames_and_masses_are_those_of_the_release(env, released):
         np.testing.assert_allclose(data.qfrc_bias[:9], bias, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_action_moves_the_targets_of_arm_and_fingers(env, start, step, rng):
     action = rng.uniform(-7, 7, (BATCH, 9)).astype(np.float32)
     before = np.asarray(start.pipeline_state.ctrl)
@@ -38,6 +39,7 @@ def test_an_action_moves_the_targets_of_arm_and_fingers(env, start, step, rng):
     np.testing.assert_allclose(after, np.clip(before + moves, low, high), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_targets_stay_in_their_ranges(env, start, play, sign):
     final, *_ = play(start, lambda *_: jnp.full((BATCH, 9), 5 * sign, jnp.float32), steps=20)
@@ -45,6 +47,7 @@ def test_targets_stay_in_their_ranges(env, start, play, sign):
     np.testing.assert_allclose(final.pipeline_state.ctrl, np.tile(bound, (BATCH, 1)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_servos_keep_up_with_full_size_actions(start, play):
     """Quarter-radian reversals of every joint at once, in the air."""
 
@@ -56,6 +59,7 @@ def test_the_servos_keep_up_with_full_size_actions(start, play):
     np.testing.assert_allclose(physics.qpos[:, :6], physics.ctrl[:, :6], atol=0.03)
 
 
+@pytest.mark.slow
 def test_observation_is_coordinates_velocities_and_finger_point(env, start, step):
     state = step(start, jnp.ones((BATCH, 9)))
     physics = state.pipeline_state
@@ -69,6 +73,7 @@ def test_observation_is_coordinates_velocities_and_finger_point(env, start, step
         np.testing.assert_allclose(state.obs[index, 31:34], np.mean(fingers, axis=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_robot_state_is_position_and_velocity_of_the_joints(env, start, step):
     state = step(start, jnp.ones((BATCH, 9)))
     position, velocity = jax.vmap(env.robot_state)(state)
@@ -76,6 +81,7 @@ def test_robot_state_is_position_and_velocity_of_the_joints(env, start, step):
     np.testing.assert_array_equal(velocity, state.obs[:, 16:25])
 
 
+@pytest.mark.slow
 def test_a_trace_goes_through_the_finger_point(env, start, step):
     state = step(start, jnp.ones((BATCH, 9)))
     position, _ = jax.vmap(env.robot_state)(state)
@@ -83,6 +89,7 @@ def test_a_trace_goes_through_the_finger_point(env, start, step):
     np.testing.assert_allclose(trace.reshape(BATCH, 3), state.obs[:, 31:34], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_arm_and_cube_rest(start, play):
     _, _, observations = play(start, lambda *_: jnp.zeros((BATCH, 9)))
     np.testing.assert_allclose(
@@ -92,6 +99,7 @@ def test_arm_and_cube_rest(start, play):
     assert drift.max() < 1e-3
 
 
+@pytest.mark.slow
 def test_the_arm_moves_as_in_c(env, start, play, rng):
     """50 steps of random motion in the air."""
     moves = rng.uniform(-1, 1, (10, BATCH, 9)).astype(np.float32)
@@ -123,6 +131,7 @@ def in_c(env, start, actions):
     return observations
 
 
+@pytest.mark.slow
 def test_survives_wild_play(start, play, rng):
     """Full-size actions, mostly downwards: the cube is hit, and pressed into the floor at times."""
 
@@ -138,6 +147,7 @@ def test_survives_wild_play(start, play, rng):
     assert observations[-1, :, 11].min() > 0.03
 
 
+@pytest.mark.slow
 def test_a_script_reaches_its_waypoints_in_time(start, play):
     first, second = (0.1, -0.9, 0.5, 1.4, -2.7, 0.1), (0.0, -0.8, 0.6, 1.3, -2.6, 0.0)
     waypoints = (

@@ -67,6 +67,7 @@ def test_a_rollout_is_paid_as_in_the_release(released, index, delay):
         np.testing.assert_allclose(terms["reach"] + terms["shoot"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_step_pays_what_the_reward_function_says(env, start, step):
     reached = jnp.arange(BATCH) % 2 == 0
     first = step(start, jnp.ones((BATCH, 3)))
@@ -87,6 +88,7 @@ def test_a_step_pays_what_the_reward_function_says(env, start, step):
     np.testing.assert_array_equal(after.metrics["success"], distance <= 0.07)
 
 
+@pytest.mark.slow
 def test_observation_is_hand_ball_goal_in_metres(env, start):
     physics = start.pipeline_state
     goal = physics.mocap_pos[:, env.mj_model.body("goal").mocapid[0]]
@@ -96,6 +98,7 @@ def test_observation_is_hand_ball_goal_in_metres(env, start):
     assert env.mj_model.nq == 10
 
 
+@pytest.mark.slow
 def test_an_action_moves_the_mocap_body_by_two_centimetres(env, start, step):
     mocap = env.mj_model.body("mocap").mocapid[0]
     action = jnp.linspace(-2, 2, BATCH)[:, None] * jnp.ones(3)
@@ -112,6 +115,7 @@ def draws(reset):
     return np.concatenate([reset(batch).obs for batch in keys])
 
 
+@pytest.mark.slow
 def test_starts_are_those_of_the_table(reset, start):
     keys = jax.random.split(jax.random.key(0), BATCH)
     ball, goal = jax.vmap(tabletop.draw_start)(keys)
@@ -120,6 +124,7 @@ def test_starts_are_those_of_the_table(reset, start):
     jax.tree.map(np.testing.assert_array_equal, reset(keys), start)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns", "low", "high"),
     [((3, 4), (-0.1, 0.6), (0.1, 0.7)), ((6, 7), (-0.1, 0.8), (0.1, 0.9))],
@@ -133,6 +138,7 @@ def test_starts_fill_their_box(draws, columns, low, high):
     assert len(np.unique(points, axis=0)) == len(draws)
 
 
+@pytest.mark.slow
 def test_ball_and_goal_start_apart_at_the_ball_s_height(draws):
     assert np.linalg.norm(draws[:, 3:5] - draws[:, 6:8], axis=-1).min() >= 0.15 - 1e-6
     np.testing.assert_allclose(draws[:, 5], 0.03, atol=2e-4)
@@ -144,6 +150,7 @@ def demonstration(start, play):
     return play(start, lambda state, _: envs.soccer.scripted(state))
 
 
+@pytest.mark.slow
 def test_the_script_brings_the_ball_home(demonstration):
     final, *_ = demonstration
     assert final.metrics["success"].sum() >= 19
@@ -151,12 +158,14 @@ def test_the_script_brings_the_ball_home(demonstration):
     assert np.all(final.info["reached"])
 
 
+@pytest.mark.slow
 def test_a_ball_brought_home_rests(demonstration):
     _, _, observations = demonstration
     drift = np.linalg.norm(observations[-1, :, 3:6] - observations[-20, :, 3:6], axis=-1)
     assert np.median(drift) < 2e-3
 
 
+@pytest.mark.slow
 def test_the_ball_slides_on_the_table(demonstration):
     _, _, observations = demonstration
     assert observations[..., 5].min() > 0.025
@@ -164,6 +173,7 @@ def test_the_ball_slides_on_the_table(demonstration):
     np.testing.assert_allclose(observations[-1, :, 5], 0.03, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("push", "stop"),
     [((0, 1), 0.041 - 0.001 - 0.03), ((1, 0), 0.105 - 0.001 - 0.03), ((-1, 0), 0.105 - 0.03)],
@@ -223,6 +233,7 @@ def farthest(points, others):
     return np.linalg.norm(points - others, axis=-1).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("speed", "hand_error", "joint_error"), [(0.1, 1e-4, 1e-4), (1, 1e-2, 5e-2)]
 )
@@ -245,6 +256,7 @@ def test_the_arm_moves_as_in_c(env, start, play, rng, speed, hand_error, joint_e
     assert farthest(observations[..., 3:6], ball) < 1e-5
 
 
+@pytest.mark.slow
 def test_pushing_goes_as_in_c(env, start, demonstration):
     _, actions, observations = demonstration
     _, hand, ball = in_c(env, start, actions)
@@ -259,6 +271,7 @@ def ours(coordinates):
     return np.concatenate([coordinates[:7], coordinates[9:12]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(5))
 def test_the_hand_moves_as_in_the_release(recorded, replay, index):
     hand, ball = recorded(index)

@@ -59,7 +59,10 @@ def test_delayed_reward_is_discounted():
     np.testing.assert_allclose(value, np.tile(GAMMA ** (9.0 - np.arange(5)), (16, 1)), rtol=0.05)
 
 
-@pytest.mark.parametrize("policy", ["ndp", "ppo-multi", "ppo"])
+@pytest.mark.parametrize(
+    "policy",
+    ["ndp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ppo-multi", "ppo"))],
+)
 def test_the_best_action_is_found(policy):
     _, action, _ = learned(probes.RewardFromAction(), policy)
     np.testing.assert_allclose(action, 0.5, atol=0.1)

@@ -228,7 +228,8 @@ def rows_of(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, 20])
 def test_killed_at_random_moments_nothing_is_lost(tmp_path, kills):
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()

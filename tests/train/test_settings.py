@@ -144,7 +144,7 @@ def test_a_sweep_in_float64(tmp_path):
     assert [(member / "metrics.csv").exists() for member in members] == [True, True]
 
 
-@pytest.mark.parametrize("command", ["train", pytest.param("sweep", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("command", ["train", "sweep"])
 def test_where_jax_stops_at_nan_a_sound_one_never_does(tmp_path, command):
     seeds = ("--seeds", "2") if command == "sweep" else ()
     done = ndp(command, "push", *TINY.split(), *seeds, "--out", tmp_path / "out", **DEBUG)

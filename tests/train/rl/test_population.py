@@ -94,6 +94,7 @@ def test_a_member_of_push_is_a_run_of_its_own():
     )
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_a_runs():
     programs = programs_of(4)
     population, _ = advanced(programs, 3)

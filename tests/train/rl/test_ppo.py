@@ -273,6 +273,15 @@ def test_where_jax_stops_at_nan_it_stops_at_that_of_an_environment(what):
         jax.jit(learner.update)(state)
 
 
+def test_where_jax_stops_at_nan_a_sound_learner_goes_on():
+    with jax.debug_nans(True):
+        learner, state = started(RewardFromBoth(), tiny("ndp"))
+        update = jax.jit(learner.update)
+        for _ in range(2):
+            state, _ = update(state)
+    assert state.updates == 2
+
+
 def test_a_non_finite_gradient_skips_its_minibatch_and_no_other(monkeypatch):
     class Drawn(RewardFromBoth):
         def draw(self, key):
