@@ -49,7 +49,6 @@ class Work(Generic[AnyConfig, State]):
     max_skipped: float
 
     remedy = "A lower --learning-rate may help."
-
     measured_first = True
 
     def init(self) -> State:
