@@ -56,11 +56,12 @@ BLOCKS = {file: blocks_of(file) for file in FILES}
 
 
 def written_in(language: str):
-    """Those that run scripts of examples/, which have tests of their own, are slow."""
+    """Those that step a task are slow, and those that run scripts of examples/, which have tests of
+    their own."""
     found = [block for blocks in BLOCKS.values() for block in blocks if block.language == language]
-    marks = [pytest.mark.slow] if language == "sh" else []
+    marks, costly = pytest.mark.slow, {"sh": "examples/", "python": "env.step"}.get(language, "\0")
     blocks = [
-        pytest.param(block, id=block.place, marks=marks if "examples/" in block.code else ())
+        pytest.param(block, id=block.place, marks=marks if costly in block.code else ())
         for block in found
     ]
     return pytest.mark.parametrize("block", blocks)

@@ -37,6 +37,7 @@ def tips(env, state):
     return state.pipeline_state.site_xpos[:, np.array(sites)]
 
 
+@pytest.mark.slow
 def test_a_step_pays_what_the_reward_function_says(env, demonstration):
     final, *_ = demonstration
     terms = envs.faucet.reward(
@@ -59,6 +60,7 @@ def draws(reset):
     return np.concatenate([reset(batch).obs for batch in keys])
 
 
+@pytest.mark.slow
 def test_starts_fill_their_box(draws):
     faucets = (draws[:, 6:] - GOAL)[:, :2]
     low, high = (-0.05, 0.8), (0.05, 0.85)
@@ -70,6 +72,7 @@ def test_starts_fill_their_box(draws):
     assert len(np.unique(faucets, axis=0)) == len(faucets)
 
 
+@pytest.mark.slow
 def test_the_handle_starts_straight_and_the_goal_is_a_quarter_turn_away(draws):
     faucets = draws[:, 6:] - GOAL
     np.testing.assert_allclose(
@@ -78,6 +81,7 @@ def test_the_handle_starts_straight_and_the_goal_is_a_quarter_turn_away(draws):
     np.testing.assert_allclose(faucets[:, 2], 0.05, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_observation_is_hand_tip_goal_in_metres(env, demonstration, start):
     np.testing.assert_allclose(start.obs[:, :3], np.tile([0, 0.6, 0.2], (BATCH, 1)), atol=5e-4)
     final, *_ = demonstration
@@ -90,6 +94,7 @@ def test_observation_is_hand_tip_goal_in_metres(env, demonstration, start):
         np.testing.assert_allclose(final.obs[index], np.concatenate(expected), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_start_is_settled(start, step):
     still = jnp.zeros((BATCH, 4)).at[:, 3].set(-1)
     after = step(start, still)
@@ -139,12 +144,14 @@ def demonstration(start, play):
     return play(start, lambda state, _: envs.faucet.scripted(state))
 
 
+@pytest.mark.slow
 def test_the_script_turns_every_handle_home(demonstration):
     final, *_ = demonstration
     assert jnp.all(final.metrics["success"] == 1)
     assert final.metrics["distance"].max() < 0.01
 
 
+@pytest.mark.slow
 def test_the_handle_stops_at_a_quarter_turn_and_the_faucet_stays(start, demonstration, env):
     final, *_ = demonstration
     angle = final.pipeline_state.qpos[:, 9]
@@ -156,6 +163,7 @@ def test_the_handle_stops_at_a_quarter_turn_and_the_faucet_stays(start, demonstr
         )
 
 
+@pytest.mark.slow
 def test_survives_wild_play(start, play, rng):
     """Full-speed moves, mostly towards the faucet and down on it."""
 
@@ -171,6 +179,7 @@ def test_survives_wild_play(start, play, rng):
     assert jnp.abs(final.pipeline_state.qpos[:, 9]).max() < np.pi / 2 + 5e-3
 
 
+@pytest.mark.slow
 def test_the_gripper_closes_on_one_and_opens_on_minus_one(start, play):
     closed, *_ = play(start, lambda *_: jnp.zeros((BATCH, 4)).at[:, 3].set(1), steps=50)
     np.testing.assert_allclose(closed.pipeline_state.qpos[:, 7], 0.04, atol=1e-3)
@@ -179,6 +188,7 @@ def test_the_gripper_closes_on_one_and_opens_on_minus_one(start, play):
     np.testing.assert_allclose(again.pipeline_state.qpos[:, 7:9], 0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_hand_goes_down_to_four_centimetres(env, start, play):
     final, *_ = play(start, lambda *_: jnp.full((BATCH, 4), -1, jnp.float32), steps=60)
     mocap = final.pipeline_state.mocap_pos[:, env.mj_model.body("mocap").mocapid[0]]
@@ -210,6 +220,7 @@ def farthest(points, others):
     return np.linalg.norm(points - others, axis=-1).max()
 
 
+@pytest.mark.slow
 def test_the_arm_moves_as_in_c(env, start, play, rng):
     """50 steps of random motion in front of the faucet.
 
@@ -224,6 +235,7 @@ def test_the_arm_moves_as_in_c(env, start, play, rng):
     np.testing.assert_allclose(final.pipeline_state.qpos, qpos[-1], atol=3e-3)
 
 
+@pytest.mark.slow
 def test_turning_goes_as_in_c(env, start, demonstration):
     _, actions, observations = demonstration
     _, tip, _ = in_c(env, start, actions)
@@ -266,6 +278,7 @@ def hands(env, coordinates):
     return np.array(places)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", FREE_ROLLOUTS)
 def test_hand_fingers_and_handle_move_as_in_the_release(env, released, replay, index):
     """The servos' targets jump there and move evenly here: fingers are 2 mm apart for a moment."""
@@ -279,6 +292,7 @@ def test_hand_fingers_and_handle_move_as_in_the_release(env, released, replay, i
     np.testing.assert_allclose(replay["ctrl"][:steps, index], ctrl, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", CONTACT_ROLLOUTS)
 def test_the_handle_turns_as_in_the_release(env, released, replay, index):
     expected = released[f"rollout{index:02d}/qpos"]

@@ -18,7 +18,7 @@ NETWORKS = {"mlp": (MLP((5, 4)), (3,)), "cnn": (CNN((2, 3), kernel=3), (9, 9, 1)
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("forcing", FORCINGS)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_gradient_of_random_networks_equals_finite_differences(x64, network, forcing, method):
     """Of the error of each thing that a rollout says, along random directions."""
     dmp = DMP(n_basis=3, n_steps=10, forcing=forcing)

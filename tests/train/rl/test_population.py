@@ -106,6 +106,7 @@ def test_an_evaluation_is_a_runs():
     np.testing.assert_allclose(outcome.returns[0, 2], expected.returns, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_only_active_blocks_are_trained():
     programs = programs_of(2)
     population, _ = advanced(programs, 1)

@@ -161,7 +161,9 @@ def of_both(policy):
     return learner._replace(update=update, collect=collect), state
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(
+    "policy", ["ndp", pytest.param("ppo-multi", marks=pytest.mark.slow), "ppo"]
+)
 def test_the_first_ratio_is_one_and_updates_compile_once(policy):
     learner, state = of_both(policy)
     for _ in range(3):
