@@ -177,7 +177,7 @@ class MjxEnv(Env):
         before: Any = state.pipeline_state
         after, path = self._simulate(before, self._command(before, action))
         sound = jnp.all(jnp.isfinite(action)) & _is_finite(after)
-        if jax.config.jax_debug_nans or jax.config.jax_debug_infs:
+        if debugging():
             sound = jnp.ones_like(sound)
         last_sound = _choose(_is_finite(before), before, self._home)
         data = self._locate(_choose(sound, after, last_sound))
@@ -289,6 +289,11 @@ def _with_mocap_bodies_placed(model: mjx.Model, data: mjx.Data) -> mjx.Model:
 
 def _fields(data: mjx.Data, names: tuple[str, ...]) -> dict[str, Array]:
     return {name: getattr(data, name) for name in names}
+
+
+def debugging() -> bool:
+    """Whether JAX is to stop at numbers that are not finite, so that no guard may hide them."""
+    return bool(jax.config.jax_debug_nans or jax.config.jax_debug_infs)
 
 
 def _is_finite(data: mjx.Data) -> Bool[Array, ""]:

@@ -56,15 +56,19 @@ BLOCKS = {file: blocks_of(file) for file in FILES}
 
 
 def written_in(language: str):
-    """Those that step a task are slow, and those that run scripts of examples/, which have tests of
-    their own."""
+    """Blocks that step a task are slow, and those that run scripts of examples/, which have tests
+    of their own."""
     found = [block for blocks in BLOCKS.values() for block in blocks if block.language == language]
-    marks, costly = pytest.mark.slow, {"sh": "examples/", "python": "env.step"}.get(language, "\0")
     blocks = [
-        pytest.param(block, id=block.place, marks=marks if costly in block.code else ())
+        pytest.param(block, id=block.place, marks=pytest.mark.slow if is_costly(block) else ())
         for block in found
     ]
     return pytest.mark.parametrize("block", blocks)
+
+
+def is_costly(block: Block) -> bool:
+    steps, runs = "env.step" in block.code, "examples/" in block.code
+    return (block.language == "python" and steps) or (block.language == "sh" and runs)
 
 
 @pytest.fixture(scope="session")

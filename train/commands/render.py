@@ -154,7 +154,7 @@ def render_policy(command: Render) -> Path:
     """Of a run of `ndp train` or of a task; returns where the film is."""
     from train.rl.render import film
 
-    env, outcome, plan = learned(command, command.folder) if command.folder else scripted(command)
+    env, outcome, plan = learned(command, command.folder) if command.folder else controlled(command)
     name = f"{command.what}-{command.controller or 'scripted'}.mp4"
     default = command.folder / "video.mp4" if command.folder else Path("runs") / name
     path = command.out or default
@@ -186,7 +186,7 @@ def learned(command: Render, folder: Path) -> "tuple[MjxEnv, Outcome, Plan | Non
     return env, outcome, plans_of(env, config, state, outcome)
 
 
-def scripted(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
+def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     """Episodes of a task under a controller, which plans nothing."""
     import envs
     from train.rl import memory

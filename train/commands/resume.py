@@ -1,6 +1,7 @@
 """`ndp resume`, which is also what --resume makes of `ndp train`, `ndp sweep` and `ndp imitate`."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import tyro
@@ -42,7 +43,7 @@ class Resume(Command):
     def joins(self) -> bool:
         return self.hardware.distributed
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """Of the folder: one of `TAKES`."""
         if (self.folder / sweep_folder.SWEEP).is_file():
@@ -59,8 +60,9 @@ class Resume(Command):
                 raise UserError(
                     f"{flag(name)} cannot be given for {self.folder}, {what}; leave it out."
                 )
-        check_count("--devices", self.hardware.devices)
-        if kind == "run":
+        if kind == "sweep":
+            check_count("--devices", self.hardware.devices)
+        elif kind == "run":
             check_wandb(self.wandb)
             check_hardware(self.hardware, with_steps(load_config(self.folder), self.steps))
         elif kind == "imitation":

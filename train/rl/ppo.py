@@ -24,6 +24,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from configs import TrainConfig
+from envs.base import debugging
 from ndp_jax import normalize
 from ndp_jax.distributions import entropy, log_prob
 from ndp_jax.policies import PolicyOutput
@@ -37,7 +38,6 @@ from train.rl.agent import (
     responder,
 )
 from train.system.devices import replicate, spread
-from train.system.runtime import debugging
 
 ADAM = optax.scale_by_adam(eps=1e-5)
 LOSS_PARTS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "gradient_norm")

@@ -10,11 +10,11 @@ from flax import struct
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from envs.base import debugging
 from ndp_jax.distributions import log_prob, sample
 from ndp_jax.policies import PolicyOutput
 from train.rl.agent import Inputs, Respond, RobotEnv, observe
 from train.system.devices import each_its_own
-from train.system.runtime import debugging
 
 Choose = Callable[[PRNGKeyArray, PolicyOutput], Float[Array, "E T A"]]
 

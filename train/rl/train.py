@@ -205,7 +205,6 @@ def load_run(
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} holds no checkpoint yet.")
     env = make_env(config)
-    learner = make_learner(env, config)
-    template = jax.eval_shape(learner.init, jax.random.key(config.seed), hyperparameters(config))
+    template = memory.shapes(env, config)
     with checkpoint.open_manager(folder, read_only=True) as manager:
         return config, env, checkpoint.restore(manager, template, config=config, which=which)[1]

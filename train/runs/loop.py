@@ -68,6 +68,12 @@ class Work(Generic[AnyConfig, State]):
         del state
         return {0: steps}
 
+    def standing(self, steps: int) -> str:
+        """Where it goes on from, in a sentence."""
+        if steps >= self.end:
+            return f"Finished already, at {steps:,} steps; to go further, raise --steps."
+        return f"Continuing at {steps:,} steps"
+
     def update(self, state: State, steps: int) -> tuple[State, int, Rows]:
         """Trains on for a row: the state and steps afterwards, and the rows."""
         raise NotImplementedError
@@ -186,12 +192,7 @@ def begin(
     state = work.go_on(state)
     for member, end in work.stands(state, steps).items():
         metrics.rewind(work.members[member], steps=end)
-    finished = steps >= work.end
-    console.print(
-        f"Finished already, at {steps:,} steps; to go further, raise --steps."
-        if finished
-        else f"Continuing at {steps:,} steps"
-    )
+    console.print(work.standing(steps))
     for name, now in versions().items():
         if made_with.get(name, now) != now:
             console.print(

@@ -236,6 +236,9 @@ class Together(loop.Work[TrainConfig, Population]):
             if member < len(self._group)
         }
 
+    def standing(self, steps: int) -> str:
+        return f"Continuing at {steps:,} steps of each member"
+
     def update(self, state: Population, steps: int) -> tuple[Population, int, loop.Rows]:
         seats = seated(state, members=len(self._group))
         state, numbers = self.programs.update(state)

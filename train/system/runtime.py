@@ -149,13 +149,6 @@ def check_process(made_with: dict[str, str], what: str) -> None:
             )
 
 
-def debugging() -> bool:
-    """Whether JAX is to stop at numbers that are not finite, so that no guard may hide them."""
-    import jax
-
-    return bool(jax.config.jax_debug_nans or jax.config.jax_debug_infs)
-
-
 def versions() -> dict[str, str]:
     """What decides a run's numbers beside its settings: packages, device, precision and
     `process_settings`."""
