@@ -25,6 +25,14 @@ from train.system import devices
 PROBE = dataclasses.replace(probes.CONFIG, num_envs=16)
 PUSH = dataclasses.replace(PRESETS["push"], num_envs=16, ppo=PPO(epochs=2, minibatches=4))
 
+compilations = []
+
+
+def count(event, duration, **_):
+    """A listener of JAX's: one entry for every program that is compiled or read from the cache."""
+    if event == "/jax/core/compile/backend_compile_duration":
+        compilations.append(duration)
+
 
 def largest(ours, theirs):
     """Largest absolute difference between two pytrees."""
@@ -61,12 +69,12 @@ def train(env, config, mesh, *, updates):
 
     slope = jax.device_get(gradient(state.params, batch))
     update = jax.jit(learner.update, donate_argnums=0)
-    states = []
+    states, before = [], len(compilations)
     for _ in range(updates):
         state, _ = update(state)
         learned = state.params, state.optimizer
         states.append(jax.device_get((learned, state.observation, state.reward.stats)))
-    return state, states, slope, update._cache_size(), waits(collect.as_text())
+    return state, states, slope, len(compilations) - before, waits(collect.as_text())
 
 
 def waits(program):
@@ -95,4 +103,5 @@ def main(what, updates):
 
 
 if __name__ == "__main__":
+    jax.monitoring.register_event_duration_secs_listener(count)
     print(json.dumps(main(sys.argv[1], int(sys.argv[2]))))
