@@ -27,7 +27,7 @@ def main() -> int:
         raise NoRenderer("a probe has no looks.")
 
     rl.make_env = sweeps.make_env = lambda config: Probe()
-    rl.render.plans_of = no_film
+    rl.film.plans_of = no_film
     return cli.main()
 
 

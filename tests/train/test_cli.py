@@ -14,14 +14,14 @@ import pytest
 
 import envs
 import ndp_jax
-import train.imitation
+import train.imitation.train
 from configs import IMITATED, PRESETS
 from configs.fields import flag, replaced, settings
 from train.cli import main
 from train.commands import tasks
 from train.commands.parsing import parse
 from train.commands.resume import Resume
-from train.rl import controllers, render
+from train.rl import controllers, film
 from train.rl import train as rl
 from train.runs import metrics, run
 from train.sweeps import sweep_folder
@@ -478,12 +478,12 @@ def test_a_controller_is_filmed(capsys, tmp_path, monkeypatch):
         seen.append((env.mj_model.nmocap, episodes))
         return outcome
 
-    def film(env, filmed, path, *, episodes, plan, near, at):
+    def filming(env, filmed, path, *, episodes, plan, near, at):
         assert filmed is outcome
         path.touch()
 
     monkeypatch.setattr(controllers, "play", play)
-    monkeypatch.setattr(render, "film", film)
+    monkeypatch.setattr(film, "film", filming)
     assert main(["render", "push", "--controller", "zero", "--episodes", "2"]) == 0
     assert main(["render", "push"]) == 0
     assert seen == [(2, 2), (2, 4)]

@@ -7,7 +7,7 @@ import probes
 import pytest
 
 from configs import PPO, Network, Primitive, TrainConfig
-from train.rl.agent import hyperparameters, make_policy, observe, responder
+from train.rl.agent import hyperparameters, make_inference_fn, make_policy, observe
 from train.rl.ppo import make_learner
 
 GAMMA = 0.9
@@ -32,9 +32,11 @@ def learned(env, policy):
     def run():
         state = learner.init(jax.random.key(0), hyper)
         state, _ = jax.lax.scan(lambda s, _: learner.update(s), state, length=UPDATES)
-        respond = responder(make_policy(env, config, hyper), state.params, state.observation)
+        inference_fn = make_inference_fn(
+            make_policy(env, config, hyper), state.params, state.observation
+        )
         resets = jax.vmap(env.reset)(jax.random.split(jax.random.key(1), 16))
-        output = respond(observe(env, resets))
+        output = inference_fn(observe(env, resets))
         return output, jnp.sqrt(state.reward.stats.variance), resets.obs
 
     output, scale, observation = run()

@@ -152,7 +152,7 @@ def render_imitation(command: Render, folder: Path) -> Path:
 
 def render_policy(command: Render) -> Path:
     """Of a run of `ndp train` or of a task; returns where the film is."""
-    from train.rl.render import film
+    from train.rl.film import film
 
     env, outcome, plan = learned(command, command.folder) if command.folder else controlled(command)
     name = f"{command.what}-{command.controller or 'scripted'}.mp4"
@@ -175,7 +175,7 @@ def learned(command: Render, folder: Path) -> "tuple[MjxEnv, Outcome, Plan | Non
     """Episodes of a run's policy, and its plans."""
     from train.rl import memory
     from train.rl.evaluate import held_out_key, make_player
-    from train.rl.render import plans_of
+    from train.rl.film import plans_of
     from train.rl.train import load_run
 
     config, env, state = load_run(folder, which=command.checkpoint)

@@ -1,6 +1,6 @@
 """What `ndp imitate TASK` learns: the actions of demonstrations, chunk by chunk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ from ndp_jax.policies import Policy, PolicyOutput
 from train.imitation import closed_loop, demonstrations
 from train.imitation.demonstrations import Demonstrations
 from train.imitation.imitation import Loss, Material, Problem
-from train.rl import memory, pictures
-from train.rl import render as render_
-from train.rl.agent import Inputs, hyperparameters, make_env, make_policy, responder
+from train.rl import film, memory, pictures
+from train.rl.agent import Inputs, hyperparameters, make_env, make_inference_fn, make_policy
 from train.rl.evaluate import Outcome, held_out_key, sentence, summarize
 from train.rl.export import write
 from train.system.errors import UserError
@@ -160,16 +159,13 @@ def picture_statistics(images: UInt8[Array, "M *shape"]) -> RunningStats:
     return stats.replace(variance=variance)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-Answer = Callable[[PyTree, Inputs], PolicyOutput]
-
-
-def make_answer(env: MjxEnv, config: CloneConfig) -> Answer:
+def make_answer(env: MjxEnv, config: CloneConfig) -> closed_loop.Answer:
     """The policy as a function of its variables and raw inputs, pictures from 0 to 1."""
     policy = make_clone(env, config)
 
     def answer(variables: PyTree, inputs: Inputs) -> PolicyOutput:
         params = {"params": variables["params"]}
-        return responder(policy, params, variables["statistics"])(inputs)
+        return make_inference_fn(policy, params, variables["statistics"])(inputs)
 
     return answer
 
@@ -191,10 +187,9 @@ def make_loss(env: MjxEnv, config: CloneConfig) -> Loss:
 
 def make_player(env: MjxEnv, config: CloneConfig) -> closed_loop.Play:
     """Whole episodes with the policy."""
-    answer = make_answer(env, config)
     return closed_loop.make_player(
         env,
-        lambda variables, inputs: answer(variables, inputs).mean,
+        make_answer(env, config),
         num_envs=config.num_envs,
         chunk=config.chunk,
         camera=config.observation == "image",
@@ -239,7 +234,7 @@ def problem(config: CloneConfig) -> Problem:
             console.print(f"Evaluating {config.eval_episodes} episodes ...")
             outcome = play(variables, held_out_key(seed), episodes=config.eval_episodes)
             try:
-                first = render_.first_few(outcome)
+                first = film.first_few(outcome)
                 filmed(env, config, variables, outcome, folder / "video.mp4", episodes=first)
             except NoRenderer as problem:
                 console.print(f"No video: {problem}", soft_wrap=True)
@@ -292,8 +287,8 @@ def filmed(
     plan = None
     if outcome.inputs is not None:
         policy, params = make_clone(env, config), {"params": variables["params"]}
-        plan = render_.plans(policy, params, variables["statistics"], outcome, env.action_scale)
-    render_.film(env, outcome, path, episodes=episodes, plan=plan, near=near, at=at)
+        plan = film.plans(policy, params, variables["statistics"], outcome, env.action_scale)
+    film.film(env, outcome, path, episodes=episodes, plan=plan, near=near, at=at)
 
 
 def judge(config: CloneConfig, variables: PyTree) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -9,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from brax.envs.base import State
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, UInt8
 
 import envs
 from configs import TrainConfig
 from envs.base import MjxEnv
 from train.imitation import archive
 from train.rl import memory, pictures, rollout
-from train.rl.agent import Inputs, make_policy, observe, responder
+from train.rl.agent import Act, Inputs, make_act, make_inference_fn, make_policy, means, observe
 from train.rl.evaluate import Pose, demonstration_key, pose
 from train.rl.ppo import TrainState
 from train.system.errors import UserError
@@ -36,9 +37,6 @@ VERSION = 1
 """Changes when a task's script demonstrates something else."""
 
 TRAJECTORIES = ("observation", "position", "velocity", "action")
-
-Demonstrator = Callable[[State], Float[Array, "E T A"]]
-"""The next T actions for a batch of states."""
 
 
 class Demonstrations(NamedTuple):
@@ -69,26 +67,26 @@ class Played(NamedTuple):
 
     inputs: Inputs
     action: Float[Array, "E L A"]
-    poses: Pose
+    poses: Pose | None
     success: Bool[Array, " E"]
 
 
-def script(task: str) -> Demonstrator:
+def script(task: str) -> Act:
     """A task's script as demonstrator."""
     module = getattr(envs, task)
-    return lambda state: module.scripted(state)[:, None]
+    return lambda key, state: (module.scripted(state)[:, None], None)
 
 
-def policy(env: MjxEnv, config: TrainConfig, state: TrainState) -> Demonstrator:
+def policy(env: MjxEnv, config: TrainConfig, state: TrainState) -> Act:
     """A trained policy as demonstrator, by its action means."""
-    respond = responder(make_policy(env, config, state.hyper), state.params, state.observation)
-    return lambda state: respond(observe(env, state)).mean
+    policy = make_policy(env, config, state.hyper)
+    return make_act(env, make_inference_fn(policy, state.params, state.observation), means)
 
 
 def record(
     env: MjxEnv,
     task: str,
-    demonstrator: Demonstrator,
+    demonstrator: Act,
     *,
     episodes: int,
     seed: int,
@@ -100,7 +98,7 @@ def record(
     Args:
       env: the task's environment.
       task: its name.
-      demonstrator: who acts; its T divides the episode.
+      demonstrator: who acts, not by chance; its T divides the episode.
       episodes: N.
       seed: of starts and noise; those of training and evaluation are others.
       noise: standard deviation of what is added to every action executed, in action units.
@@ -142,32 +140,38 @@ def record(
 
 
 def make_batch(
-    env: MjxEnv, demonstrator: Demonstrator
+    env: MjxEnv, demonstrator: Act
 ) -> Callable[[PRNGKeyArray, Float[Array, ""] | float], Played]:
     """One batch of episodes from a key and the noise, to be jitted."""
 
-    def step(carry: tuple, action: Float[Array, "E A"]):
-        state, broken, key, noise = carry
-        key, noise_key = jax.random.split(key)
-        action = jnp.clip(action, -env.action_limit, env.action_limit)
-        seen = (observe(env, state), action, pose(state))
-        executed = action + noise * jax.random.normal(noise_key, action.shape)
-        state = rollout.strong(jax.vmap(env.step)(state, executed))
-        return (state, broken | (state.metrics["nan"] > 0), key, noise), seen
+    def see(state: State) -> tuple[Inputs, Pose | None]:
+        return observe(env, state), pose(state)
 
-    def query(carry: tuple, _: None):
-        return jax.lax.scan(step, carry, demonstrator(carry[0]).swapaxes(0, 1))
+    def draw_key(key: PRNGKeyArray, _: None) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+        key, noise_key = jax.random.split(key)
+        return key, noise_key
 
     def batch(key: PRNGKeyArray, noise: Float[Array, ""] | float) -> Played:
         reset_key, key = jax.random.split(key)
-        state = rollout.strong(jax.vmap(env.reset)(jax.random.split(reset_key, BATCH)))
-        chunk = jax.eval_shape(demonstrator, state).shape[1]
-        start = (state, jnp.zeros(BATCH, bool), key, noise)
-        (state, broken, *_), seen = jax.lax.scan(query, start, None, env.episode_length // chunk)
-        inputs, action, poses = jax.tree.map(
-            lambda leaf: leaf.reshape(env.episode_length, *leaf.shape[2:]).swapaxes(0, 1), seen
+        start = rollout.reset(env, reset_key, BATCH)
+        _, keys = jax.lax.scan(draw_key, key, None, env.episode_length)
+        chunk = jax.eval_shape(demonstrator, key, start.state)[0].shape[1]
+
+        def act(keys: Key[Array, "T"], state: State) -> tuple[Float[Array, "E T A"], Array]:
+            wanted, _ = demonstrator(keys[0], state)
+            wanted = jnp.clip(wanted, -env.action_limit, env.action_limit)
+            draw = partial(jax.random.normal, shape=wanted[:, 0].shape)
+            return wanted + noise * jax.vmap(draw, out_axes=1)(keys), wanted
+
+        final, transitions, after = rollout.collect(
+            env, act, start, keys.reshape(-1, chunk), record=see
         )
-        return Played(inputs, action, poses, (state.metrics["success"] > 0) & ~broken)
+        before = jax.tree.map(
+            lambda first, later: jnp.concatenate([first[None], later[:-1]]), see(start.state), after
+        )
+        inputs, poses = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), before)
+        wanted = transitions.extras.swapaxes(0, 1).reshape(BATCH, env.episode_length, -1)
+        return Played(inputs, wanted, poses, final.success > 0)
 
     return batch
 

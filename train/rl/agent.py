@@ -1,7 +1,7 @@
 """The agent: a policy sized for an environment, with the numbers that may be swept as leaves."""
 
 from collections.abc import Callable
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -14,6 +14,7 @@ import envs
 from configs import TrainConfig
 from envs.base import MjxEnv
 from ndp_jax import DMP
+from ndp_jax.distributions import log_prob, sample
 from ndp_jax.normalize import RunningStats, normalize
 from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
 from train.system.errors import UserError
@@ -136,15 +137,61 @@ def observe(env: RobotEnv, state: State) -> Inputs:
     return Inputs(observation=cast(Array, state.obs), position=position, velocity=velocity)
 
 
-Respond = Callable[[Inputs], PolicyOutput]
+InferenceFn = Callable[[Inputs], PolicyOutput]
 
 
-def responder(policy: nn.Module, params: PyTree, statistics: RunningStats) -> Respond:
+def make_inference_fn(policy: nn.Module, params: PyTree, obs_stats: RunningStats) -> InferenceFn:
     """The policy as a function of raw inputs."""
 
-    def respond(inputs: Inputs) -> PolicyOutput:
-        observation = normalize(statistics, inputs.observation)
+    def inference_fn(inputs: Inputs) -> PolicyOutput:
+        observation = normalize(obs_stats, inputs.observation)
         output = policy.apply(params, observation, inputs.position, inputs.velocity)
         return cast(PolicyOutput, output)
 
-    return respond
+    return inference_fn
+
+
+Act = Callable[[PRNGKeyArray, State], tuple[Float[Array, "E T A"], Any]]
+"""Who acts: from a key and a batch of E states the next T actions of each, and whatever else is
+worth keeping of the answer (brax's signature of a policy, for chunks)."""
+
+Choose = Callable[[PRNGKeyArray, PolicyOutput], Float[Array, "E T A"]]
+"""How a policy's answer becomes actions."""
+
+
+class Answer(struct.PyTreeNode):
+    """What is worth keeping of a policy's answer.
+
+    Attributes:
+      inputs: what it was given, leaves (E, ...).
+      log_prob: log density of each action, (E, T).
+      value: what the T value heads say, (E, T).
+    """
+
+    inputs: Inputs
+    log_prob: Float[Array, "E T"]
+    value: Float[Array, "E T"]
+
+
+def explore(key: PRNGKeyArray, output: PolicyOutput) -> Float[Array, "E T A"]:
+    """All T actions, each with its own noise."""
+    return sample(key, output.mean, output.log_std)
+
+
+def means(key: PRNGKeyArray, output: PolicyOutput) -> Float[Array, "E T A"]:
+    """The action means."""
+    del key
+    return output.mean
+
+
+def make_act(env: RobotEnv, inference_fn: InferenceFn, choose: Choose) -> Act:
+    """A policy as somebody who acts; its extras are an `Answer`."""
+
+    def act(key: PRNGKeyArray, state: State) -> tuple[Float[Array, "E T A"], Answer]:
+        inputs = observe(env, state)
+        output = inference_fn(inputs)
+        action = choose(key, output)
+        likelihood = log_prob(output.mean, output.log_std, action)
+        return action, Answer(inputs=inputs, log_prob=likelihood, value=output.value)
+
+    return act

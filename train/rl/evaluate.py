@@ -1,6 +1,7 @@
 """Evaluation: whole episodes on held-out resets, nothing learned."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -15,7 +16,16 @@ from configs import TrainConfig
 from ndp_jax.normalize import RunningStats
 from ndp_jax.policies import PolicyOutput
 from train.rl import rollout
-from train.rl.agent import Hyperparameters, Inputs, RobotEnv, make_policy, responder
+from train.rl.agent import (
+    Act,
+    Hyperparameters,
+    Inputs,
+    RobotEnv,
+    explore,
+    make_act,
+    make_inference_fn,
+    make_policy,
+)
 from train.rl.ppo import TrainState
 from train.system.devices import gather, replicate
 
@@ -67,71 +77,113 @@ class PlayBatch(Protocol):
     def __call__(
         self,
         params: PyTree,
-        observation: RunningStats,
+        obs_stats: RunningStats,
         hyper: Hyperparameters,
         key: PRNGKeyArray,
         stochastic: Bool[Array, ""],
     ) -> Outcome: ...
 
 
-def make_batch_player(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None) -> PlayBatch:
-    """The evaluation of a configuration's policies in one batch of `config.num_envs` episodes.
+def play(
+    env: RobotEnv,
+    act: Act,
+    key: PRNGKeyArray,
+    *,
+    num_envs: int,
+    chunk: int,
+    mesh: Mesh | None = None,
+) -> tuple[Outcome, Any]:
+    """Whole episodes in one batch: pure, to be jitted.
 
-    With a mesh its devices share the episodes, and each has the whole outcome.
+    Args:
+      env: their environment.
+      act: who acts.
+      key: of resets and actions.
+      num_envs: E.
+      chunk: T, which divides the episode.
+      mesh: the devices that share the episodes; each has the whole outcome.
+
+    Returns:
+      How they went, without `inputs`, and the extras of `act`, leaves (E, Q, ...).
     """
+    reset_key, key = jax.random.split(key)
+    final, transitions, poses = rollout.collect(
+        env,
+        act,
+        rollout.reset(env, reset_key, num_envs, mesh=mesh),
+        jax.random.split(key, env.episode_length // chunk),
+        record=pose,
+        mesh=mesh,
+    )
+    poses, extras = jax.tree.map(lambda x: x.swapaxes(0, 1), (poses, transitions.extras))
+    return replicate((outcome(final, poses), extras), mesh)
+
+
+def outcome(final: rollout.Episodes, poses: Pose | None) -> Outcome:
+    """What the ends of episodes tell."""
+    return Outcome(
+        success=final.success,
+        returns=final.returns,
+        distance=final.distance,
+        broken=final.broken,
+        poses=poses,
+    )
+
+
+def in_batches(
+    batch: Callable[[PRNGKeyArray], Outcome],
+    key: PRNGKeyArray,
+    *,
+    episodes: int,
+    num_envs: int,
+) -> Outcome:
+    """So many episodes, `num_envs` at a time.
+
+    One compiled program serves any number of them, and episode i of a key is the same however many
+    are played.
+    """
+    keys = batch_keys(key, episodes=episodes, num_envs=num_envs)
+    batches = [batch(key) for key in keys]
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:episodes], *batches)
+
+
+def make_batch_player(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None) -> PlayBatch:
+    """The evaluation of a configuration's policies in one batch of `config.num_envs` episodes."""
 
     def batch(
         params: PyTree,
-        observation: RunningStats,
+        obs_stats: RunningStats,
         hyper: Hyperparameters,
         key: PRNGKeyArray,
         stochastic: Bool[Array, ""],
     ) -> Outcome:
         def choose(key: PRNGKeyArray, output: PolicyOutput) -> Float[Array, "E T A"]:
-            return jnp.where(stochastic, rollout.explore(key, output), output.mean)
+            return jnp.where(stochastic, explore(key, output), output.mean)
 
-        reset_key, key = jax.random.split(key)
-        final, transitions, poses = rollout.collect(
-            env,
-            responder(make_policy(env, config, hyper), params, observation),
-            choose,
-            rollout.reset(env, reset_key, config.num_envs, mesh=mesh),
-            key,
-            queries=env.episode_length // config.steps_per_query,
-            record=pose,
-            mesh=mesh,
-        )
-        poses, inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (poses, transitions.inputs))
-        outcome = Outcome(
-            success=final.success,
-            returns=final.returns,
-            distance=final.distance,
-            broken=final.broken,
-            poses=poses,
-            inputs=inputs,
-        )
-        return replicate(outcome, mesh)
+        inference_fn = make_inference_fn(make_policy(env, config, hyper), params, obs_stats)
+        act = make_act(env, inference_fn, choose)
+        size = {"num_envs": config.num_envs, "chunk": config.steps_per_query}
+        found, answers = play(env, act, key, **size, mesh=mesh)
+        return found.replace(inputs=answers.inputs)  # pyright: ignore
 
     return batch
 
 
 def make_player(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None) -> Play:
-    """The evaluation of a configuration's policies, with action means or exploring.
-
-    It runs `config.num_envs` episodes at a time, so that one compiled program serves any number of
-    them, and episode i of a key is the same however many are played.
-    """
+    """The evaluation of a configuration's policies, with action means or exploring."""
     batch = jax.jit(make_batch_player(env, config, mesh=mesh))
 
-    def play(
+    def player(
         state: TrainState, key: PRNGKeyArray, *, episodes: int, stochastic: bool = False
     ) -> Outcome:
         learned = state.params, state.observation, state.hyper
-        keys = batch_keys(key, episodes=episodes, num_envs=config.num_envs)
-        batches = [gather(batch(*learned, key, jnp.asarray(stochastic)), mesh) for key in keys]
-        return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:episodes], *batches)
 
-    return play
+        def one(key: PRNGKeyArray) -> Outcome:
+            return gather(batch(*learned, key, jnp.asarray(stochastic)), mesh)
+
+        return in_batches(one, key, episodes=episodes, num_envs=config.num_envs)
+
+    return player
 
 
 def batch_keys(key: PRNGKeyArray, *, episodes: int, num_envs: int) -> list[PRNGKeyArray]:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from configs import TrainConfig
 from envs.base import debugging
@@ -30,12 +30,15 @@ from ndp_jax.distributions import entropy, log_prob
 from ndp_jax.policies import PolicyOutput
 from train.rl import rollout
 from train.rl.agent import (
+    Answer,
     Hyperparameters,
     Inputs,
     RobotEnv,
+    explore,
+    make_act,
+    make_inference_fn,
     make_policy,
     observe,
-    responder,
 )
 from train.system.devices import replicate, spread
 
@@ -95,7 +98,7 @@ class Batch(struct.PyTreeNode):
     value: Float[Array, "..."]
     advantage: Float[Array, "..."]
     target: Float[Array, "..."]
-    weight: Float[Array, "..."]
+    mask: Float[Array, "..."]
 
 
 def generalized_advantage(
@@ -136,11 +139,62 @@ def generalized_advantage(
     return jax.lax.scan(backwards, start, steps, reverse=True)[1]
 
 
-def standardize(advantage: Float[Array, "*batch"], weight: Float[Array, "*batch"]):
-    """Advantages of weight one to mean zero and unit (unbiased) standard deviation."""
-    count = jnp.sum(weight)
-    mean = jnp.sum(advantage * weight) / jnp.maximum(count, 1.0)
-    squares = jnp.sum(jnp.square(advantage - mean) * weight)
+def by_step(x: Shaped[Array, "Q E T"]) -> Shaped[Array, "S E"]:
+    """The T steps of Q queries as the S steps they are."""
+    return x.swapaxes(1, 2).reshape(-1, x.shape[1])
+
+
+def by_query(x: Shaped[Array, "S E"], chunk: int) -> Shaped[Array, "Q E T"]:
+    """The inverse of `by_step`."""
+    return x.reshape(-1, chunk, x.shape[1]).swapaxes(1, 2)
+
+
+def scale_rewards(
+    scale: normalize.RewardScale,
+    reward: Float[Array, "S E"],
+    ends: Bool[Array, "S E"],
+    *,
+    before: normalize.RewardScale,
+    discount: float | Float[Array, ""],
+) -> tuple[normalize.RewardScale, Float[Array, "S E"]]:
+    """Divides rewards by the running deviation of their discounted returns.
+
+    Args:
+      scale: the statistics so far.
+      reward: received in each step.
+      ends: where the return starts anew after the step.
+      before: what is left of the statistics if a reward makes them non-finite.
+      discount: of the returns, per step.
+
+    Returns:
+      The statistics afterwards, and the scaled rewards.
+    """
+    after, reward = jax.lax.scan(
+        lambda scale, x: normalize.scale_reward(scale, *x, discount=discount),
+        scale,
+        (reward, ends),
+    )
+    sound = finite(after)
+    return jax.tree.map(partial(jnp.where, sound), after, before), reward
+
+
+def count_finished(state: TrainState, *, over: Bool[Array, ""]) -> TrainState:
+    """How the episodes went, if they are over."""
+    episodes = state.episodes
+    finished = {
+        name: jnp.where(over, jnp.mean(getattr(episodes, name)), state.finished[name])
+        for name in OUTCOMES
+    }
+    broken = jnp.where(over, jnp.sum(episodes.broken, dtype=jnp.int32), 0)
+    faults = state.faults.replace(broken_episodes=state.faults.broken_episodes + broken)
+    return state.replace(finished=finished, faults=faults)
+
+
+def standardize(advantage: Float[Array, "*batch"], mask: Float[Array, "*batch"]):
+    """Advantages where the mask is one to mean zero and unit (unbiased) standard deviation."""
+    count = jnp.sum(mask)
+    mean = jnp.sum(advantage * mask) / jnp.maximum(count, 1.0)
+    squares = jnp.sum(jnp.square(advantage - mean) * mask)
     variance = squares / jnp.maximum(count - 1.0, 1.0)
     return (advantage - mean) / (jnp.sqrt(variance) + 1e-5)
 
@@ -151,7 +205,7 @@ def loss(
     """The clipped surrogate, the clipped value loss and the entropy bonus, and their parts."""
 
     def mean(x):
-        return jnp.sum(x * batch.weight) / jnp.maximum(jnp.sum(batch.weight), 1.0)
+        return jnp.sum(x * batch.mask) / jnp.maximum(jnp.sum(batch.mask), 1.0)
 
     log_ratio = log_prob(output.mean, output.log_std, batch.action) - batch.log_prob
     ratio = jnp.exp(log_ratio)
@@ -172,11 +226,11 @@ def loss(
         "entropy": bonus,
         "kl": mean(ratio - 1.0 - log_ratio),
         "clip_fraction": mean(jnp.abs(ratio - 1.0) > hyper.clip),
-        "ratio_error": jnp.max(jnp.abs(ratio - 1.0) * batch.weight),
+        "ratio_error": jnp.max(jnp.abs(ratio - 1.0) * batch.mask),
     }
 
 
-def descend(
+def apply_gradients(
     params: PyTree,
     optimizer: optax.OptState,
     gradient: PyTree,
@@ -283,6 +337,8 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
 
     def collect(state: TrainState) -> tuple[TrainState, Batch]:
         key, reset_key, noise_key = jax.random.split(state.key, 3)
+
+        # Episodes are of one length, so that all environments start anew together.
         over = state.episodes.step >= env.episode_length
         episodes = jax.lax.cond(
             over,
@@ -291,29 +347,27 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
         )
         returns = jnp.where(over, 0.0, state.reward.returns)
 
-        respond = responder(make_policy(env, config, state.hyper), state.params, state.observation)
-        episodes, transitions, _ = rollout.collect(
-            env, respond, rollout.explore, episodes, noise_key, queries=queries, mesh=mesh
-        )
-        bootstrap = respond(observe(env, episodes.state)).value[:, 0]
+        # Act, and ask the first value head what comes after the last step.
+        policy = make_policy(env, config, state.hyper)
+        inference_fn = make_inference_fn(policy, state.params, state.observation)
+        act = make_act(env, inference_fn, explore)
+        keys = jax.random.split(noise_key, queries)
+        episodes, transitions, _ = rollout.collect(env, act, episodes, keys, mesh=mesh)
+        bootstrap = inference_fn(observe(env, episodes.state)).value[:, 0]
         transitions, bootstrap = replicate((transitions, bootstrap), mesh)
 
-        reward, value, valid, terminated = (
-            x.swapaxes(1, 2).reshape(config.rollout_steps, config.num_envs)
-            for x in (
-                transitions.reward,
-                transitions.value,
-                transitions.valid,
-                transitions.terminated,
-            )
+        # Advantages are estimated step by step, whatever query a step belongs to.
+        answers: Answer = transitions.extras
+        value, valid, terminated = (
+            by_step(x) for x in (answers.value, transitions.valid, transitions.terminated)
         )
-        reward_scale, reward = jax.lax.scan(
-            lambda scale, x: normalize.scale_reward(scale, *x, discount=state.hyper.gamma),
+        reward_scale, reward = scale_rewards(
             state.reward.replace(returns=returns),
-            (reward, terminated | ~valid),
+            by_step(transitions.reward),
+            terminated | ~valid,
+            before=state.reward,
+            discount=state.hyper.gamma,
         )
-        sound = finite(reward_scale)
-        reward_scale = jax.tree.map(partial(jnp.where, sound), reward_scale, state.reward)
         advantage = generalized_advantage(
             reward,
             value,
@@ -323,37 +377,25 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
             gamma=state.hyper.gamma,
             gae_lambda=state.hyper.gae_lambda,
         )
-        target = advantage + value
-        weight = valid.astype(reward.dtype)
-        advantage, target, weight = (
-            x.reshape(queries, chunk, config.num_envs).swapaxes(1, 2)
-            for x in (standardize(advantage, weight), target, weight)
-        )
+        mask = valid.astype(reward.dtype)
+
+        # The learner draws queries, whose T steps stay together.
         batch = Batch(
-            inputs=transitions.inputs,
+            inputs=answers.inputs,
             action=transitions.action,
-            log_prob=transitions.log_prob,
-            value=transitions.value,
-            advantage=advantage,
-            target=target,
-            weight=weight,
+            log_prob=answers.log_prob,
+            value=answers.value,
+            advantage=by_query(standardize(advantage, mask), chunk),
+            target=by_query(advantage + value, chunk),
+            mask=by_query(mask, chunk),
         )
         batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+        state = state.replace(episodes=episodes, reward=reward_scale, key=key)
+        return count_finished(state, over=episodes.step >= env.episode_length), batch
 
-        over = episodes.step >= env.episode_length
-        finished = {
-            name: jnp.where(over, jnp.mean(getattr(episodes, name)), state.finished[name])
-            for name in OUTCOMES
-        }
-        broken = jnp.where(over, jnp.sum(episodes.broken, dtype=jnp.int32), 0)
-        faults = state.faults.replace(broken_episodes=state.faults.broken_episodes + broken)
-        return state.replace(
-            episodes=episodes, reward=reward_scale, finished=finished, faults=faults, key=key
-        ), batch
-
-    def batch_loss(params, observation: normalize.RunningStats, batch: Batch, hyper):
-        respond = responder(make_policy(env, config, hyper), params, observation)
-        return loss(respond(batch.inputs), batch, hyper)
+    def batch_loss(params, obs_stats: normalize.RunningStats, batch: Batch, hyper):
+        inference_fn = make_inference_fn(make_policy(env, config, hyper), params, obs_stats)
+        return loss(inference_fn(batch.inputs), batch, hyper)
 
     def improve(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         hyper = state.hyper
@@ -365,7 +407,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
             (total, parts), gradient = jax.value_and_grad(batch_loss, has_aux=True)(
                 params, state.observation, minibatch, hyper
             )
-            *moved, norm = descend(
+            *moved, norm = apply_gradients(
                 params,
                 optimizer,
                 gradient,
@@ -381,7 +423,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
 
         def epoch(carry, key: PRNGKeyArray):
             learned, learning = carry
-            order = jax.random.permutation(key, batch.weight.shape[0])
+            order = jax.random.permutation(key, batch.mask.shape[0])
             order = order.reshape(config.ppo.minibatches, -1)
             minibatches = spread(jax.tree.map(lambda x: x[order], batch), mesh, axis=1)
             improved, parts = jax.lax.scan(minibatch_step, learned, minibatches)

@@ -8,20 +8,11 @@ import jax.numpy as jnp
 from brax.envs.base import State
 from flax import struct
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
 from envs.base import debugging
-from ndp_jax.distributions import log_prob, sample
-from ndp_jax.policies import PolicyOutput
-from train.rl.agent import Inputs, Respond, RobotEnv, observe
+from train.rl.agent import Act, RobotEnv
 from train.system.devices import each_its_own
-
-Choose = Callable[[PRNGKeyArray, PolicyOutput], Float[Array, "E T A"]]
-
-
-def explore(key: PRNGKeyArray, output: PolicyOutput) -> Float[Array, "E T A"]:
-    """All T actions of a query, each with its own noise."""
-    return sample(key, output.mean, output.log_std)
 
 
 class Episodes(struct.PyTreeNode):
@@ -47,22 +38,18 @@ class Episodes(struct.PyTreeNode):
 
 
 class Transitions(struct.PyTreeNode):
-    """What Q queries to E environments saw, and what the T steps after each brought.
+    """What Q queries to E environments were answered, and what the T steps after each brought.
 
     Attributes:
-      inputs: what the policy was given, leaves (Q, E, ...).
       action: (Q, E, T, A).
-      log_prob: log density of each action when it was drawn, (Q, E, T).
-      value: what the T value heads said at the query, (Q, E, T).
+      extras: what else `act` returned, leaves (Q, E, ...).
       reward: (Q, E, T).
       valid: false for steps that did not happen or came out non-finite, (Q, E, T).
       terminated: true where the task itself ended the episode, (Q, E, T).
     """
 
-    inputs: Inputs
     action: Float[Array, "..."]
-    log_prob: Float[Array, "..."]
-    value: Float[Array, "..."]
+    extras: PyTree
     reward: Float[Array, "..."]
     valid: Bool[Array, "..."]
     terminated: Bool[Array, "..."]
@@ -89,29 +76,25 @@ def reset(env: RobotEnv, key: PRNGKeyArray, num_envs: int, *, mesh: Mesh | None 
 
 def collect(
     env: RobotEnv,
-    respond: Respond,
-    choose: Choose,
+    act: Act,
     episodes: Episodes,
-    key: PRNGKeyArray,
+    keys: Key[Array, "Q *draws"],
     *,
-    queries: int,
     record: Callable[[State], PyTree] = lambda _: None,
     mesh: Mesh | None = None,
 ) -> tuple[Episodes, Transitions, PyTree]:
-    """Queries the policy `queries` times and executes all T actions of each answer.
+    """Asks `act` once per key, and executes all T actions of each answer.
 
     An environment that ends its episode early waits for the others; the steps it waits are not
     valid. A step that came out non-finite (`metrics["nan"]`, the reward or the observation) is not
-    valid either and ends the episode without terminating it; the observation stays as it was.
-    Not so where JAX is to stop at such numbers: it finds them in what comes out.
+    valid either and breaks the episode: it ends without terminating, and the observation stays as
+    it was. Not so where JAX is to stop at such numbers: it finds them in what comes out.
 
     Args:
       env: one environment; it is vmapped here.
-      respond: the policy.
-      choose: how an answer becomes actions, for instance `explore`.
+      act: who acts.
       episodes: where the environments stand.
-      key: consumed by `choose`.
-      queries: Q.
+      keys: for each of Q queries one, or as many as `act` takes.
       record: what to keep of the batched state after every step; nothing by default.
       mesh: the devices that the environments are spread over; None for one device.
 
@@ -119,7 +102,6 @@ def collect(
       Where the environments stand afterwards, the Q x E x T transitions, and the record with
       leaves (Q x T, E, ...).
     """
-
     step_each = each_its_own(jax.vmap(env.step), mesh)
 
     def step(episodes: Episodes, action: Float[Array, "E A"]):
@@ -147,23 +129,15 @@ def collect(
         )
         return episodes, ((reward, valid, valid & done), record(state))
 
-    def query(episodes: Episodes, key: PRNGKeyArray):
-        inputs = observe(env, episodes.state)
-        output = respond(inputs)
-        action = choose(key, output)
+    def query(episodes: Episodes, key: Key[Array, "*draws"]):
+        action, extras = act(key, episodes.state)
         episodes, (outcome, records) = jax.lax.scan(step, episodes, action.swapaxes(0, 1))
         reward, valid, terminated = (x.swapaxes(0, 1) for x in outcome)
         transitions = Transitions(
-            inputs=inputs,
-            action=action,
-            log_prob=log_prob(output.mean, output.log_std, action),
-            value=output.value,
-            reward=reward,
-            valid=valid,
-            terminated=terminated,
+            action=action, extras=extras, reward=reward, valid=valid, terminated=terminated
         )
         return episodes, (transitions, records)
 
-    episodes, (transitions, records) = jax.lax.scan(query, episodes, jax.random.split(key, queries))
+    episodes, (transitions, records) = jax.lax.scan(query, episodes, keys)
     records = jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), records)
     return episodes, transitions, records

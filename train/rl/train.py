@@ -11,7 +11,7 @@ from rich.console import Console
 from configs import TrainConfig
 from envs.base import MjxEnv
 from envs.camera import NoRenderer
-from train.rl import memory, render
+from train.rl import film, memory
 from train.rl.agent import RobotEnv, hyperparameters, make_env
 from train.rl.evaluate import (
     Outcome,
@@ -185,9 +185,9 @@ def finish(
     run.write_json(folder / "evaluation.json", summary)
     plots.learning_curves([folder], folder / "curve.png")
     try:
-        plan = render.plans_of(env, config, state, outcome)
-        episodes = render.first_few(outcome)
-        render.film(env, outcome, folder / "video.mp4", episodes=episodes, plan=plan)
+        plan = film.plans_of(env, config, state, outcome)
+        episodes = film.first_few(outcome)
+        film.film(env, outcome, folder / "video.mp4", episodes=episodes, plan=plan)
     except NoRenderer as problem:
         console.print(f"No video: {problem}", soft_wrap=True)
     console.print(f"Deterministic {sentence(summary)}", soft_wrap=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import envs
+from ndp_jax.policies import PolicyOutput
 from train.imitation.closed_loop import make_player
 
 pytestmark = pytest.mark.slow  # test_demonstrations plays with it, too
@@ -13,11 +14,12 @@ LEARNED = jnp.array([0.5, -0.5, 0.2])
 TRACED = []
 
 
-def act(learned, inputs):
+def answer(learned, inputs):
     """The same actions whatever is seen, fading with the height of the hand."""
     TRACED.append(inputs)
     actions = learned * jnp.ones((len(inputs.position), CHUNK, 3))
-    return actions * inputs.position[:, None, 2:]
+    mean = actions * inputs.position[:, None, 2:]
+    return PolicyOutput(mean=mean, log_std=jnp.zeros(3), value=jnp.zeros(mean.shape[:2]))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def env():
 
 @pytest.fixture(scope="module")
 def of_states(env):
-    return make_player(env, act, num_envs=2, chunk=CHUNK)
+    return make_player(env, answer, num_envs=2, chunk=CHUNK)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,8 @@ def test_a_policy_of_pictures_sees_the_scene_and_plays_the_same_episodes(env, pl
         images = inputs.observation
         shapes.append((images.shape, images.dtype))
         sound = (images.min() >= 0) & (images.max() <= 1) & (images.std() > 0.05)
-        return jnp.where(sound, act(learned, inputs), jnp.nan)
+        chosen = answer(learned, inputs)
+        return chosen._replace(mean=jnp.where(sound, chosen.mean, jnp.nan))
 
     seeing = make_player(env, watch, num_envs=2, chunk=CHUNK, camera=True)
     outcome = seeing(LEARNED, jax.random.key(0), episodes=3)

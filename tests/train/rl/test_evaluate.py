@@ -5,7 +5,6 @@ import probes
 import pytest
 from scipy.stats import binomtest
 
-from ndp_jax.policies import PolicyOutput
 from train.rl import rollout
 from train.rl.evaluate import Outcome, Pose, summarize, wilson_interval
 
@@ -38,21 +37,14 @@ def test_records_keep_their_shape_even_if_there_is_nothing_in_them():
     """As the mocap bodies of a scene that has none."""
     env = probes.ConstantReward()
 
-    def respond(inputs):
-        batch = inputs.observation.shape[0]
-        return PolicyOutput(
-            mean=jnp.zeros((batch, 2, env.action_size)),
-            log_std=jnp.zeros(env.action_size),
-            value=jnp.zeros((batch, 2)),
-        )
+    def act(key, state):
+        return jnp.zeros((3, 2, env.action_size)), None
 
     _, _, records = rollout.collect(
         env,
-        respond,
-        lambda key, output: output.mean,
+        act,
         rollout.reset(env, jax.random.key(0), 3),
-        jax.random.key(1),
-        queries=2,
+        jax.random.split(jax.random.key(1), 2),
         record=lambda state: (state.obs, jnp.zeros((3, 0, 4))),
     )
     assert [record.shape for record in records] == [(4, 3, *records[0].shape[2:]), (4, 3, 0, 4)]

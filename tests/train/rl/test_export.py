@@ -9,7 +9,7 @@ from probes import CONFIG, RewardFromBoth
 import ndp_jax
 import train.rl.export
 from ndp_jax import normalize
-from train.rl.agent import hyperparameters, make_policy, observe, responder
+from train.rl.agent import hyperparameters, make_inference_fn, make_policy, observe
 from train.rl.ppo import make_learner
 from train.runs import run
 from train.system.errors import UserError
@@ -62,7 +62,7 @@ def test_an_exported_policy_is_the_learners(folder, config, state):
 
     inputs = observe(Robot(), jax.vmap(Robot().reset)(jax.random.split(jax.random.key(2), 6)))
     learner = make_policy(Robot(), config, state.hyper)
-    expected = responder(learner, state.params, state.observation)(inputs).mean
+    expected = make_inference_fn(learner, state.params, state.observation)(inputs).mean
     assert jnp.std(expected) > 0.1
     actions = policy(inputs.observation, inputs.velocity)
     np.testing.assert_allclose(actions, expected, rtol=1e-5, atol=1e-5)

@@ -19,7 +19,7 @@ from train.rl.agent import hyperparameters
 from train.rl.ppo import (
     ADAM,
     Batch,
-    descend,
+    apply_gradients,
     generalized_advantage,
     loss,
     make_learner,
@@ -97,7 +97,7 @@ def test_update_equals_the_reference(x64, case):
         value=value,
         advantage=standardize(target - value, jnp.ones_like(value)),
         target=target,
-        weight=jnp.ones_like(value),
+        mask=jnp.ones_like(value),
     )
     np.testing.assert_allclose(batch.advantage, flat["adv_normalized"], rtol=1e-6, atol=1e-9)
 
@@ -114,7 +114,7 @@ def test_update_equals_the_reference(x64, case):
             return loss(two_layer_network(params, flat["obs"][:size]), batch, hyper)
 
         (_, parts), gradient = jax.value_and_grad(objective, has_aux=True)(params)
-        moved, _, norm = descend(
+        moved, _, norm = apply_gradients(
             params,
             ADAM.init(params),
             gradient,
@@ -253,10 +253,10 @@ def test_a_broken_environment_is_counted_and_left_out(what):
     broken = state.episodes.state.obs[:, 0] < 0
     assert 0 < broken.sum() < 8
     collected, batch = jax.jit(learner.collect)(state)
-    weight = batch.weight.reshape(2, 8, 5).swapaxes(1, 2).reshape(10, 8)
-    np.testing.assert_array_equal(weight[:2], 1)
-    np.testing.assert_array_equal(weight[2:].all(axis=0), ~broken)
-    np.testing.assert_array_equal(weight[2:].any(axis=0), ~broken)
+    mask = batch.mask.reshape(2, 8, 5).swapaxes(1, 2).reshape(10, 8)
+    np.testing.assert_array_equal(mask[:2], 1)
+    np.testing.assert_array_equal(mask[2:].all(axis=0), ~broken)
+    np.testing.assert_array_equal(mask[2:].any(axis=0), ~broken)
     assert collected.faults.broken_episodes == jnp.sum(broken)
     assert collected.finished["success"] == jnp.mean(~broken)
     update = jax.jit(learner.update)

@@ -15,8 +15,8 @@ import pytest
 import envs
 from envs import camera
 from ndp_jax.policies import Plan
-from train.rl import render
-from train.rl.agent import Inputs, hyperparameters, make_policy, responder
+from train.rl import film
+from train.rl.agent import Inputs, hyperparameters, make_inference_fn, make_policy
 from train.rl.evaluate import Outcome, Pose
 from train.rl.ppo import make_learner
 from train.system.errors import UserError
@@ -40,7 +40,7 @@ def still():
 def test_a_film_shows_robot_puck_and_goal(still, tmp_path):
     env, outcome = still
     path = tmp_path / "video.mp4"
-    render.film(env, outcome, path)
+    film.film(env, outcome, path)
     assert list(tmp_path.iterdir()) == [path]
     decoder = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", path, "-pix_fmt", "rgb24", "-f", "rawvideo"]
     raw = subprocess.run([*decoder, "-"], capture_output=True, check=True)
@@ -60,7 +60,7 @@ def test_a_film_shows_robot_puck_and_goal(still, tmp_path):
 def test_pictures_for_pages(still, tmp_path, name, shape):
     """Of 2 episodes of 3 steps at 20 Hz, a GIF keeps every second picture."""
     path = tmp_path / name
-    render.film(*still, path)
+    film.film(*still, path)
     assert list(tmp_path.iterdir()) == [path]
     pictures = imageio.v3.imread(path)
     assert pictures.shape in (shape, (1, *shape[1:]))  # equal frames of a GIF become one
@@ -73,7 +73,7 @@ def test_without_opengl_one_sentence_says_what_to_install(still, tmp_path, monke
 
     monkeypatch.setattr(mujoco, "Renderer", no_renderer)
     with pytest.raises(camera.NoRenderer, match="install libegl1"):
-        render.film(*still, tmp_path / "video.mp4")
+        film.film(*still, tmp_path / "video.mp4")
     assert not list(tmp_path.iterdir())
 
 
@@ -91,7 +91,7 @@ def filmed(monkeypatch):
 
         def close(self): ...
 
-    monkeypatch.setattr(render, "Camera", Camera)
+    monkeypatch.setattr(film, "Camera", Camera)
     return seen
 
 
@@ -121,11 +121,13 @@ def test_plans_lead_from_the_robot_along_its_actions(policy):
     inputs = Inputs(*(jax.random.normal(key, (4, 3, 1)) for key in keys))
     zero = jnp.zeros(4)
     outcome = Outcome(zero, zero, zero, zero > 0, poses=None, inputs=inputs)
-    plan = render.plans_of(env, config, state, outcome)
+    plan = film.plans_of(env, config, state, outcome)
     chunk = config.steps_per_query
     waypoints = plan.path[..., :: (plan.path.shape[-2] - 1) // chunk, :]
-    respond = responder(make_policy(env, config, state.hyper), state.params, state.observation)
-    mean = respond(inputs).mean
+    inference_fn = make_inference_fn(
+        make_policy(env, config, state.hyper), state.params, state.observation
+    )
+    mean = inference_fn(inputs).mean
     np.testing.assert_array_equal(plan.path[..., 0, :], inputs.position)
     np.testing.assert_allclose(
         jnp.diff(waypoints, axis=-2) / env.action_scale, mean, atol=1e-5, rtol=1e-4
@@ -136,18 +138,18 @@ def test_plans_lead_from_the_robot_along_its_actions(policy):
 
 def test_chosen_episodes_are_filmed_in_their_order(episodes, filmed, tmp_path):
     env, outcome, _ = episodes
-    render.film(env, outcome, tmp_path / "film.gif", episodes=[4, 0])
+    film.film(env, outcome, tmp_path / "film.gif", episodes=[4, 0])
     steps = np.arange(1, 11, 2)
     labels = [float(pose.qpos[0]) for pose, *_ in filmed]
     np.testing.assert_array_equal(labels, [*(40 + steps), *steps])
     filmed.clear()
-    render.film(env, outcome, tmp_path / "film.gif")
+    film.film(env, outcome, tmp_path / "film.gif")
     assert [pose.qpos[0] for pose, *_ in filmed[::5]] == [1, 11, 21, 31]
 
 
 def test_a_strip_takes_the_steps_it_is_told(episodes, filmed, tmp_path):
     env, outcome, _ = episodes
-    render.film(env, outcome, tmp_path / "strip.png", episodes=[2, 0], at=[10, 3])
+    film.film(env, outcome, tmp_path / "strip.png", episodes=[2, 0], at=[10, 3])
     assert [pose.qpos[0] for pose, *_ in filmed] == [30, 23]
 
 
@@ -163,7 +165,7 @@ def test_a_strip_takes_the_steps_it_is_told(episodes, filmed, tmp_path):
 def test_what_is_not_there_is_not_filmed(episodes, filmed, tmp_path, chosen, message):
     env, outcome, _ = episodes
     with pytest.raises(UserError, match=message):
-        render.film(env, outcome, tmp_path / "strip.png", **chosen)
+        film.film(env, outcome, tmp_path / "strip.png", **chosen)
     assert not filmed
     assert not list(tmp_path.iterdir())
 
@@ -171,7 +173,7 @@ def test_what_is_not_there_is_not_filmed(episodes, filmed, tmp_path, chosen, mes
 @pytest.mark.parametrize(("step", "query"), [(1, 0), (4, 0), (5, 1), (9, 1), (10, 1)])
 def test_the_plan_that_is_followed_is_striped_by_its_steps(episodes, filmed, tmp_path, step, query):
     env, outcome, plan = episodes
-    render.film(env, outcome, tmp_path / "strip.png", episodes=[3], plan=plan, at=[step])
+    film.film(env, outcome, tmp_path / "strip.png", episodes=[3], plan=plan, at=[step])
     ((_, curves, detail),) = filmed
     assert detail is None
     *past, one, two, three, four, five, goal = curves
@@ -189,7 +191,7 @@ def test_the_plan_that_is_followed_is_striped_by_its_steps(episodes, filmed, tmp
 
 def test_a_near_picture_holds_the_whole_movement(episodes, filmed, tmp_path):
     env, outcome, plan = episodes
-    render.film(env, outcome, tmp_path / "strip.png", plan=plan, near=True, at=[1, 10])
+    film.film(env, outcome, tmp_path / "strip.png", plan=plan, near=True, at=[1, 10])
     low, high = plan.path[0, :, 0].min(axis=0), plan.path[0, :, 0].max(axis=0)
     for _, _, detail in filmed:
         np.testing.assert_allclose(detail.center, (low + high) / 2)
@@ -203,8 +205,8 @@ def test_a_plan_is_seen_in_the_film(still, tmp_path):
     corner = jnp.array([0.3, 0.9, 0.2])
     path = corner + jnp.linspace(0, 0.1, 41)[:, None] * jnp.ones((2, 3, 1, 3))
     plan = Plan(path=path, goal=corner + 0.1 * jnp.ones((2, 3, 3)))
-    render.film(env, outcome, tmp_path / "without.png", at=[1])
-    render.film(env, outcome, tmp_path / "with.png", at=[1], plan=plan)
+    film.film(env, outcome, tmp_path / "without.png", at=[1])
+    film.film(env, outcome, tmp_path / "with.png", at=[1], plan=plan)
     without, drawn = (
         imageio.v3.imread(tmp_path / name).astype(int) for name in ("without.png", "with.png")
     )
@@ -228,14 +230,14 @@ def test_without_ffmpeg_there_is_no_video_and_nothing_of_it_stays(tmp_path, monk
     imageio_ffmpeg._io.get_first_available_h264_encoder.cache_clear()
     pictures = (np.zeros((48, 64, 3), np.uint8) for _ in range(30))
     with pytest.raises(camera.NoRenderer, match="ffmpeg does not work .*set IMAGEIO_FFMPEG_EXE"):
-        render.write_video(tmp_path / "film.mp4", pictures, fps=30)
+        film.write_video(tmp_path / "film.mp4", pictures, fps=30)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_no_lack_of_ffmpeg(tmp_path, monkeypatch):
     usage = types.SimpleNamespace(free=0)
-    monkeypatch.setattr(render.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(OSError, match="No space left") as told, render.ffmpeg(tmp_path / "film"):
+    monkeypatch.setattr(film.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match="No space left") as told, film.ffmpeg(tmp_path / "film"):
         raise OSError("[Errno 32] Broken pipe")
     assert (told.value.errno, told.value.filename) == (errno.ENOSPC, str(tmp_path / "film"))
 
@@ -251,7 +253,7 @@ def test_a_video_that_broke_at_its_end_is_no_video(tmp_path, monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(render.imageio, "get_writer", lambda *_, **__: Writer())
+    monkeypatch.setattr(film.imageio, "get_writer", lambda *_, **__: Writer())
     with pytest.raises(camera.NoRenderer, match="ffmpeg does not work"):
-        render.write_video(path, iter([np.zeros((48, 64, 3), np.uint8)]), fps=30)
+        film.write_video(path, iter([np.zeros((48, 64, 3), np.uint8)]), fps=30)
     assert not path.exists()
