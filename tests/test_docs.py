@@ -67,7 +67,8 @@ def written_in(language: str):
 
 
 def is_costly(block: Block) -> bool:
-    steps, runs = "env.step" in block.code, "examples/" in block.code
+    steps = any(word in block.code for word in ("env.step", "train.train"))
+    runs = "examples/" in block.code
     return (block.language == "python" and steps) or (block.language == "sh" and runs)
 
 

@@ -20,13 +20,14 @@ class Probe(probes.RewardFromBoth):
 
 
 def main() -> int:
+    from train.rl import agent
     from train.rl import train as rl
     from train.sweeps import train as sweeps
 
     def no_film(*_, **__):
         raise NoRenderer("a probe has no looks.")
 
-    rl.make_env = sweeps.make_env = lambda config: Probe()
+    agent.make_env = rl.make_env = sweeps.make_env = lambda config: Probe()
     rl.film.plans_of = no_film
     return cli.main()
 

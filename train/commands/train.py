@@ -46,10 +46,12 @@ class Train(Command):
         check_hardware(self.hardware, self.config)
 
     def execute(self, console: Console) -> None:
+        from train.rl.agent import make_env
         from train.rl.train import train
         from train.system import hosts
 
         with hosts.joined(self.hardware, self.config) as mesh:
             console.quiet = not hosts.leads()
-            folder = train(self.config, out=self.out, wandb=self.wandb, console=console, mesh=mesh)
+            env, options = make_env(self.config), {"out": self.out, "wandb": self.wandb}
+            folder = train(env, self.config, **options, console=console, mesh=mesh)
         farewell(folder, console)

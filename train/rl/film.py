@@ -91,7 +91,7 @@ def first_few(outcome: Outcome) -> range:
 
 
 def film(
-    env: MjxEnv,
+    env: RobotEnv,
     outcome: Outcome,
     path: Path,
     *,
@@ -113,9 +113,11 @@ def film(
       at: steps after which the pictures of a png are taken, 1 to L; by default spread evenly.
 
     Raises:
-      NoRenderer: no OpenGL here, or no ffmpeg for an mp4.
+      NoRenderer: no OpenGL here, no ffmpeg for an mp4, or an environment without MuJoCo's physics.
       UserError: there is no such episode or step.
     """
+    if not isinstance(env, MjxEnv):
+        raise NoRenderer(f"{type(env).__name__} has no MuJoCo scene.")
     poses: Any = jax.device_get(outcome.poses)
     count, length = poses.qpos.shape[:2]
     episodes = range(min(4, count)) if episodes is None else episodes

@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 
 from configs import TrainConfig
 from train.rl import pictures
-from train.rl.agent import RobotEnv, hyperparameters, make_env
+from train.rl.agent import RobotEnv, hyperparameters
 from train.rl.ppo import TrainState, make_learner
 from train.system.errors import UserError
 
@@ -61,7 +61,9 @@ def poses(state: State) -> PyTree:
     return (data.qpos, data.mocap_pos, data.mocap_quat) if data else ()
 
 
-def check_run(config: TrainConfig, *, mesh: Mesh | None = None, resumed: bool = False) -> None:
+def check_run(
+    env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None, resumed: bool = False
+) -> None:
     """Raises `UserError` where memory does not suffice for a run, before anything is compiled.
 
     Args:
@@ -73,8 +75,6 @@ def check_run(config: TrainConfig, *, mesh: Mesh | None = None, resumed: bool = 
     room, part = free(here), len(here) / len(devices)
     if part * bound(config) <= SHARE * room:
         return
-    env = make_env(config)
-
     state, work = needed(env, config)
     batch = (work - state) / config.num_envs
 

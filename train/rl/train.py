@@ -24,33 +24,48 @@ from train.rl.evaluate import (
 )
 from train.rl.ppo import TrainState, make_learner, place, row
 from train.runs import checkpoint, loop, metrics, plots, run
+from train.runs.checks import check
 from train.runs.progress import learning
 from train.system.devices import gather
 from train.system.errors import UserError
 from train.system.hints import hint
 from train.system.hosts import in_lead, once
-from train.system.runtime import versions
+from train.system.runtime import configure_jax, versions
 
 
 def train(
+    env: RobotEnv,
     config: TrainConfig,
     *,
-    out: Path | None,
-    wandb: bool,
-    console: Console,
+    out: Path | None = None,
+    wandb: bool = False,
+    console: Console | None = None,
     mesh: Mesh | None = None,
 ) -> Path:
-    """Trains on the devices of a mesh, evaluates, draws and films; returns the run folder.
+    """What `ndp train` does: trains, evaluates, draws and films.
+
+    Args:
+      env: one environment; one without physics is not filmed.
+      config: what is trained, and how; `config.task` names the environment.
+      out: the run folder to create; by default the first free runs/TASK-POLICY-seedN.
+      wandb: publish to Weights & Biases, too.
+      console: where progress is printed; by default the terminal.
+      mesh: the devices that share the environments; None for one.
+
+    Returns:
+      The run folder.
 
     Raises:
-      UserError: memory does not suffice, or the output folder cannot be used.
+      UserError: a setting cannot work, memory does not suffice, or the folder cannot be used.
       Stopped: the disk is full, or nothing but non-finite numbers comes out.
       Interrupted: SIGINT or SIGTERM arrived; the last update's checkpoint has been written.
     """
-    once(lambda: memory.check_run(config, mesh=mesh))
+    check(config)
+    configure_jax()
+    once(lambda: memory.check_run(env, config, mesh=mesh))
     folder = once(lambda: run.fresh(config, out))
     once(lambda: run.save_config(folder, config, versions()))
-    return complete(config, folder, wandb=wandb, console=console, mesh=mesh)
+    return complete(env, config, folder, wandb=wandb, console=console, mesh=mesh)
 
 
 def resume(
@@ -71,21 +86,23 @@ def resume(
       Stopped, Interrupted: as `train`.
     """
     config = once(lambda: run.with_steps(run.load_config(folder), steps))
-    once(lambda: memory.check_run(config, mesh=mesh, resumed=True))
-    return complete(config, folder, wandb=wandb, console=console, mesh=mesh)
+    env = make_env(config)
+    once(lambda: memory.check_run(env, config, mesh=mesh, resumed=True))
+    return complete(env, config, folder, wandb=wandb, console=console, mesh=mesh)
 
 
 def complete(
+    env: RobotEnv,
     config: TrainConfig,
     folder: Path,
     *,
     wandb: bool,
-    console: Console,
+    console: Console | None,
     mesh: Mesh | None,
 ) -> Path:
     """Brings a run from wherever it is to its end."""
+    console = console or Console(highlight=False, markup=False)
     console.print(f"Run folder {folder}", soft_wrap=True)
-    env = make_env(config)
     play = make_player(env, config, mesh=mesh)
     publisher = metrics.weights_and_biases(folder, config) if wandb else nullcontext()
     needs = f"--num-envs {config.num_envs} and --rollout-steps {config.rollout_steps}"
@@ -174,7 +191,7 @@ def evaluation_due(config: TrainConfig, steps: int) -> bool:
 
 def finish(
     config: TrainConfig,
-    env: MjxEnv,
+    env: RobotEnv,
     state: TrainState,
     outcome: Outcome,
     folder: Path,

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import absl.logging
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,6 +66,7 @@ def open_manager(
       UserError: there is a file in place of the folder.
       Stopped: a checkpoint could not be written.
     """
+    absl.logging.set_verbosity(absl.logging.FATAL)  # orbax's notes; its errors become sentences
     path = (folder / "checkpoints").absolute()
     policy = AnyPreservationPolicy([LatestN(keep), BestEvaluation(folder)])
     process = jax.process_index()

@@ -28,10 +28,7 @@ DRAWING = {"JAX_THREEFRY_PARTITIONABLE": "1", "JAX_RANDOM_SEED_OFFSET": "0"}
 
 def prepare() -> None:
     """Sets what must be set before MuJoCo is imported and JAX is used, and imports both."""
-    import absl.logging
-
     configure_jax()
-    absl.logging.set_verbosity(absl.logging.FATAL)  # orbax's notes; its errors become sentences
     with importing_mjx():
         import mujoco.mjx  # noqa: F401
 

@@ -6,11 +6,10 @@ import jax
 import probes
 import pytest
 from probes import CONFIG
-from rich.console import Console
 
 from configs import PRESETS, Network
 from train.rl import memory
-from train.rl.agent import hyperparameters
+from train.rl.agent import hyperparameters, make_env
 from train.rl.ppo import make_learner
 from train.rl.train import train
 from train.system.errors import UserError
@@ -41,7 +40,7 @@ def test_the_estimate_is_near_what_the_compiler_says_of_push(num_envs):
     preset = PRESETS["push"]
     steps = 2 * num_envs * preset.rollout_steps
     config = dataclasses.replace(preset, num_envs=num_envs, steps=steps)
-    env = memory.make_env(config)
+    env = make_env(config)
     learner = make_learner(env, config)
     state = jax.eval_shape(learner.init, jax.random.key(0), hyperparameters(config))
     found = jax.jit(learner.update, donate_argnums=0).lower(state).compile().memory_analysis()
@@ -52,13 +51,13 @@ def test_the_estimate_is_near_what_the_compiler_says_of_push(num_envs):
 
 @pytest.mark.parametrize("task", PRESETS)
 def test_runs_that_surely_fit_are_not_traced(task, monkeypatch):
-    config = PRESETS[task]
-    monkeypatch.setattr(memory, "make_env", lambda config: pytest.fail("was made"))
+    env, config = probes.RewardFromBoth(), PRESETS[task]
+    monkeypatch.setattr(memory, "needed", lambda env, config: pytest.fail("was traced"))
     monkeypatch.setattr(memory, "free", lambda devices: 4000 * MB)
-    memory.check_run(config)
+    memory.check_run(env, config)
     for large in ({"num_envs": 16384}, {"network": Network(hidden=(65536, 65536))}):
         with pytest.raises(pytest.fail.Exception):
-            memory.check_run(dataclasses.replace(config, **large))
+            memory.check_run(env, dataclasses.replace(config, **large))
 
 
 def test_a_bound_is_above_the_estimate():
@@ -68,26 +67,24 @@ def test_a_bound_is_above_the_estimate():
 
 def test_a_run_that_is_too_large_is_refused_before_its_folder_is_made(tmp_path, monkeypatch):
     env, config = probes.RewardFromBoth(), wide(512)
-    monkeypatch.setattr(memory, "make_env", lambda config: env)
     free = int(0.5 * sum(memory.needed(env, config)))
     monkeypatch.setattr(memory, "free", lambda devices: free)
     with pytest.raises(UserError, match=r"--num-envs 512: .*; --num-envs \d+ would fit") as told:
-        train(config, out=tmp_path / "run", wandb=False, console=Console())
+        train(env, config, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     fits = int(str(told.value).split()[-3])
     assert fits % config.ppo.minibatches == 0 and 100 < fits < 256
-    memory.check_run(wide(fits))
+    memory.check_run(env, wide(fits))
     with pytest.raises(UserError, match="go to a machine that has more"):
-        memory.check_run(config, resumed=True)
+        memory.check_run(env, config, resumed=True)
 
 
 def test_too_many_episodes_of_evaluation_are_refused(monkeypatch):
     env, config = probes.RewardFromBoth(), dataclasses.replace(wide(8), eval_episodes=10**6)
-    monkeypatch.setattr(memory, "make_env", lambda config: env)
     monkeypatch.setattr(memory, "free", lambda devices: 2 * MB)
     monkeypatch.setattr(memory, "poses", lambda state: state.obs)
     with pytest.raises(UserError, match=r"--eval-episodes 1000000: .*; --eval-episodes \d+ would"):
-        memory.check_run(config)
+        memory.check_run(env, config)
 
 
 def test_what_fits_is_the_most_that_does():
