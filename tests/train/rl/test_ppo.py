@@ -16,16 +16,8 @@ from configs import PPO, Network, Primitive, TrainConfig
 from ndp_jax.policies import PolicyOutput
 from train.rl import ppo
 from train.rl.agent import hyperparameters
-from train.rl.ppo import (
-    ADAM,
-    Batch,
-    apply_gradients,
-    generalized_advantage,
-    loss,
-    make_learner,
-    row,
-    standardize,
-)
+from train.rl.losses import Batch, generalized_advantage, loss, standardize
+from train.rl.ppo import ADAM, apply_gradients, make_learner, row
 
 REFERENCE = np.load(Path(__file__).parents[2] / "data" / "ppo.npz")
 CASES = json.loads(str(REFERENCE["meta"]))
