@@ -1,6 +1,7 @@
 """The agent: a policy sized for an environment, with the numbers that may be swept as leaves."""
 
 from collections.abc import Callable
+from dataclasses import make_dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 import envs
 from configs import TrainConfig
+from configs.fields import SWEPT, marked, settings
 from envs.base import MjxEnv
 from ndp_jax import DMP
 from ndp_jax.distributions import log_prob, sample
@@ -61,32 +63,24 @@ def make_env(config: TrainConfig) -> MjxEnv:
         raise UserError(str(error)) from None
 
 
-class Hyperparameters(struct.PyTreeNode):
-    """Every number of a run that does not change the shape of its program; scalars."""
+Numbers: Any = make_dataclass(
+    "Numbers", [(name, Float[Array, ""]) for name in marked(TrainConfig, SWEPT)], frozen=True
+)
 
-    learning_rate: Float[Array, ""]
-    clip: Float[Array, ""]
-    gamma: Float[Array, ""]
-    gae_lambda: Float[Array, ""]
-    entropy_coefficient: Float[Array, ""]
-    value_coefficient: Float[Array, ""]
-    max_kl: Float[Array, ""]
-    max_grad_norm: Float[Array, ""]
-    alpha: Float[Array, ""]
-    goal_scale: Float[Array, ""]
-    weight_scale: Float[Array, ""]
-    initial_log_std: Float[Array, ""]
+
+class Hyperparameters(struct.PyTreeNode, Numbers):
+    """Every number of a run that does not change the shape of its program; scalars.
+
+    Those that are marked as swept in `TrainConfig`, by their names, and one that follows from it.
+    """
+
     total_updates: Int[Array, ""]
 
 
 def hyperparameters(config: TrainConfig) -> Hyperparameters:
-    """The sweepable numbers of a configuration."""
-    numbers = {
-        name: jnp.asarray(getattr(section, name), float)
-        for section in (config.ppo, config.primitive, config.network)
-        for name in Hyperparameters.__dataclass_fields__
-        if hasattr(section, name)
-    }
+    """The swept numbers of a configuration."""
+    values = settings(config)
+    numbers = {name: jnp.asarray(values[name], float) for name in marked(TrainConfig, SWEPT)}
     return Hyperparameters(**numbers, total_updates=jnp.asarray(config.updates, jnp.int32))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import trim_mean
 
 from configs import CloneConfig, Config
-from configs.fields import settings
+from configs.fields import BOOKKEEPING, marked, settings
 from train.runs import metrics, run
 from train.runs.checks import idle, learner
 from train.runs.metrics import EVALUATIONS, METRICS, TIMING
@@ -116,8 +116,7 @@ def alike(folders: Sequence[Path]) -> list[tuple[dict[str, Any], list[Path]]]:
 
 def learning_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what a run learns, but for the seed; first what learns it."""
-    bookkeeping = {*run.MAY_CHANGE} - {"steps"}  # which the learning rate follows
-    left_out = {"seed", "max_skipped"} | bookkeeping | idle(config)
+    left_out = {"seed", *marked(type(config), BOOKKEEPING)} | idle(config)
     if isinstance(config, CloneConfig):
         left_out |= {"num_envs"}  # of evaluations
     every = settings(config)

@@ -24,9 +24,6 @@ CONFIG = "config.json"
 Which = Literal["latest", "best"]
 """A run's latest checkpoint, or the one of its best evaluation."""
 
-MAY_CHANGE = ("steps", "eval_episodes", "eval_every", "checkpoint_seconds", "keep_checkpoints")
-"""Settings that a run may be continued with although its checkpoints were made with others."""
-
 
 def kind_of(content: dict[str, Any]) -> type[Config]:
     """The class of the configuration that a config.json holds."""
