@@ -9,11 +9,13 @@ Source: Bahl et al., "Neural Dynamic Policies for End-to-End Sensorimotor Learni
 section 3.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ndp_jax.dmp import DMP, rollout
@@ -60,14 +62,16 @@ class PrimitiveHead(nn.Module):
     and are not integrated. The `Plan` is sown as `plan` among the intermediates.
 
     Attributes:
-      dmp: the primitive; one unit of its time `tau` lasts the whole chunk.
+      dmp: the primitive; one unit of its time `tau` lasts the whole chunk. Its alpha is the one that
+        is used wherever that is known.
       chunk: T, environment steps per query; divides dmp.n_steps.
       action_size: A >= D.
       duration: seconds that one chunk lasts; turns y/s into y/tau.
       action_scale: position change of a unit action, in units of y.
       goal_scale: goal offset per unit of network output, in units of y.
       weight_scale: basis weight per unit of network output (and of goal_scale, unless scaled).
-      alpha: stiffness in place of `dmp.alpha`, in 1/tau; None for that.
+      alpha: stiffness in place of `dmp.alpha`, in 1/tau, which may be known only when a compiled
+        function runs; None for that of `dmp`.
       method: "matrix" or "scan", see `ndp_jax.rollout`.
     """
 
@@ -80,6 +84,11 @@ class PrimitiveHead(nn.Module):
     weight_scale: float | Float[Array, ""]
     alpha: float | Float[Array, ""] | None = None
     method: str = "matrix"
+
+    def __post_init__(self):
+        if self.alpha is not None and not isinstance(self.alpha, Tracer):
+            self.dmp = dataclasses.replace(self.dmp, alpha=self.alpha)
+        super().__post_init__()
 
     @nn.compact
     def __call__(
