@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-import tyro
-
 from configs.fields import (
     BOOKKEEPING,
     NOT_NEGATIVE,
@@ -16,6 +14,8 @@ from configs.fields import (
     between,
     tells_ranges,
 )
+from configs.heads import HEADS, Head, policy_option
+from configs.registry import task_option
 
 STIFFNESS = between(0.5, 30, if_used=True)
 """To which `ndp_jax.dmp` clamps an alpha that it is given."""
@@ -27,7 +27,7 @@ DECAY = between(1e-6, 100, if_used=True)
 @tells_ranges
 @dataclass(frozen=True)
 class Primitive:
-    """The dynamic movement primitive inside the ndp policy (ignored by ppo-multi and ppo)."""
+    """The dynamic movement primitive inside the ndp policy (ignored by those without)."""
 
     n_basis: Annotated[int, POSITIVE, at_most(1_000)] = 6
     """Basis functions per degree of freedom (N)."""
@@ -98,10 +98,8 @@ class PPO:
 class TrainConfig:
     """Task, policy and extent of the run."""
 
-    task: Annotated[str, tyro.conf.arg(metavar="TASK")]
-    """Task: throw, pick, push, soccer or faucet; selects the defaults of all other settings."""
-    policy: Literal["ndp", "ppo-multi", "ppo"] = "ndp"
-    """ndp: T actions through the primitive; ppo-multi: T actions directly; ppo: one action."""
+    task: Annotated[str, task_option("TASK", "it selects the defaults of all other settings")]
+    policy: Annotated[str, policy_option(HEADS)] = "ndp"
     seed: Annotated[int, SEED] = 0
     """Seed of every random number in the run."""
     steps: Annotated[int, POSITIVE] = 1_500_000
@@ -115,7 +113,7 @@ class TrainConfig:
     rollout_steps: Annotated[int, POSITIVE] = 150
     """Environment steps per environment and update; divides the episode."""
     chunk: Annotated[int, POSITIVE] = 5
-    """Environment steps per policy query (T) of ndp and ppo-multi; divides rollout_steps."""
+    """Environment steps per policy query (T), unless it is ppo's; divides rollout_steps."""
     eval_episodes: Annotated[int, BOOKKEEPING, POSITIVE, at_most(1_000_000)] = 256
     """Deterministic episodes evaluated after the last update."""
     eval_every: Annotated[int, BOOKKEEPING, NOT_NEGATIVE] = 20
@@ -129,9 +127,14 @@ class TrainConfig:
     ppo: PPO = field(default_factory=PPO)
 
     @property
+    def head(self) -> Head:
+        """Of the policy."""
+        return HEADS[self.policy]
+
+    @property
     def steps_per_query(self) -> int:
-        """T: ppo asks its network at every step."""
-        return 1 if self.policy == "ppo" else self.chunk
+        """T: 1 for a head to which chunks mean nothing."""
+        return self.chunk if "chunk" in self.head.settings else 1
 
     @property
     def steps_per_update(self) -> int:

@@ -1,6 +1,6 @@
 """Policy heads, by their names on the command line.
 
-    smooth = Head(make=make_smooth, colour="#cc79a7")
+    smooth = Head(make=make_smooth, color="#cc79a7")
 
 in a file smooth.py makes `--policy smooth:smooth` one of them.
 """
@@ -8,6 +8,8 @@ in a file smooth.py makes `--policy smooth:smooth` one of them.
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import tyro
 
 from configs.registry import Registry
 from envs.outside import load
@@ -24,13 +26,13 @@ class Head:
       settings: which of those that some heads ignore mean something to it: `chunk`, without which
         it is asked at every step, and sections like `primitive`.
       about: it, for the help.
-      colour: in plots.
+      color: in plots.
     """
 
     make: Callable[[Any, Any], Any] | str
     settings: tuple[str, ...] = ("chunk",)
     about: str = ""
-    colour: str = "#cc79a7"
+    color: str = "#cc79a7"
 
 
 def from_outside(name: str) -> Head:
@@ -51,10 +53,10 @@ HEADS = Registry(
             "ndp_jax.heads:primitive",
             settings=("chunk", "primitive"),
             about="T actions through the primitive",
-            colour="#0072b2",
+            color="#0072b2",
         ),
-        "ppo-multi": Head("ndp_jax.heads:direct", about="T actions directly", colour="#d55e00"),
-        "ppo": Head("ndp_jax.heads:direct", settings=(), about="one action", colour="#009e73"),
+        "ppo-multi": Head("ndp_jax.heads:direct", about="T actions directly", color="#d55e00"),
+        "ppo": Head("ndp_jax.heads:direct", settings=(), about="one action", color="#009e73"),
     },
     from_outside,
 )
@@ -64,6 +66,10 @@ CLONED = Registry({"ndp": HEADS["ndp"], "nn": HEADS["ppo-multi"]}, from_outside)
 """Of `ndp imitate TASK`."""
 
 
-def help_of(heads: Registry[Head]) -> str:
-    """What each of them is."""
-    ...
+def policy_option(heads: Registry[Head]) -> object:
+    """--policy, which names one of them."""
+    words = [f"{name}: {head.about}" for name, head in heads.items()]
+    return tyro.conf.arg(
+        metavar=f"{{{','.join(heads)}}}|MODULE:HEAD",
+        help=f"{'; '.join(words)}; or a configs.Head of your own.",
+    )

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-import tyro
-
 from configs.base import DECAY, STIFFNESS, Primitive
 from configs.fields import (
     BOOKKEEPING,
@@ -17,6 +15,10 @@ from configs.fields import (
     at_most,
     tells_ranges,
 )
+from configs.heads import CLONED, Head, policy_option
+from configs.registry import task_option
+
+IMITATED_TASK = task_option("digits|TASK", "or digits")
 
 
 @tells_ranges
@@ -67,8 +69,7 @@ class Pen:
 class DigitsConfig:
     """Write the digit that a picture shows."""
 
-    task: Annotated[str, tyro.conf.arg(metavar="digits|TASK")] = "digits"
-    """digits, or the robot task to imitate: throw, pick, push, soccer or faucet."""
+    task: Annotated[str, IMITATED_TASK] = "digits"
     model: Literal["cnn-ndp", "mlp-ndp", "cnn-dmp", "cnn"] = "cnn-ndp"
     """cnn-ndp, mlp-ndp: picture to primitive, trained on the stroke that it integrates to; cnn-dmp:
     trained on the parameters fitted to each stroke; cnn: picture to the stroke's coordinates."""
@@ -95,10 +96,8 @@ class DigitsConfig:
 class CloneConfig:
     """Do what demonstrations of a robot task do."""
 
-    task: Annotated[str, tyro.conf.arg(metavar="digits|TASK")]
-    """digits, or the robot task to imitate: throw, pick, push, soccer or faucet."""
-    policy: Literal["ndp", "nn"] = "ndp"
-    """ndp: T actions through the primitive; nn: a plain network of the same size."""
+    task: Annotated[str, IMITATED_TASK]
+    policy: Annotated[str, policy_option(CLONED)] = "ndp"
     observation: Literal["state", "image"] = "state"
     """What the policy sees: the task's observation, or 84 x 84 pictures of the scene."""
     seed: Annotated[int, SEED] = 0
@@ -119,6 +118,16 @@ class CloneConfig:
     """Layer widths of the policy."""
     primitive: Annotated[Primitive, CONSTANT] = field(default_factory=Primitive)
     descent: Descent = field(default_factory=lambda: Descent(steps=20_000, batch=256))
+
+    @property
+    def head(self) -> Head:
+        """Of the policy."""
+        return CLONED[self.policy]
+
+    @property
+    def steps_per_query(self) -> int:
+        """T."""
+        return self.chunk
 
 
 ImitateConfig = DigitsConfig | CloneConfig

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
+import tyro
+
+from envs import TASKS
 from envs.outside import is_outside
 
 Item = TypeVar("Item")
@@ -28,8 +31,21 @@ class Registry(Mapping[str, Item]):
         except (KeyError, ValueError):
             return False
 
+    def refusal(self, name: str) -> str:
+        """Why a name that says where it is does not lead there, for people; empty for others."""
+        try:
+            return "" if not is_outside(name) or self._load(name) else ""
+        except ValueError as problem:
+            return str(problem)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._ours)
 
     def __len__(self) -> int:
         return len(self._ours)
+
+
+def task_option(metavar: str, more: str = "") -> object:
+    """A word that names a task."""
+    tasks = f"{', '.join(TASKS[:-1])} or {TASKS[-1]}, or the package.module:Class of your own"
+    return tyro.conf.arg(metavar=metavar, help=f"Task: {tasks}{f'; {more}' if more else ''}.")

@@ -12,13 +12,13 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 import envs
-from configs import TrainConfig
-from configs.fields import SWEPT, marked, settings
+from configs import CloneConfig, TrainConfig
+from configs.fields import SWEPT, marked, replaced, settings
 from envs.base import MjxEnv
-from ndp_jax import DMP
+from envs.outside import load
 from ndp_jax.distributions import log_prob, sample
 from ndp_jax.normalize import RunningStats, normalize
-from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
+from ndp_jax.policies import ActionHead, Policy, PolicyOutput
 from train.system.errors import UserError
 
 
@@ -49,16 +49,15 @@ class RobotEnv(Protocol):
         ...
 
 
-def make_env(config: TrainConfig) -> MjxEnv:
+def make_env(config: TrainConfig | CloneConfig) -> MjxEnv:
     """The environment of a configuration.
 
     Raises:
       UserError: there is no such task.
     """
+    delay = config.reward_delay if isinstance(config, TrainConfig) else 1
     try:
-        return envs.make(
-            config.task, episode_length=config.episode_length, reward_delay=config.reward_delay
-        )
+        return envs.make(config.task, episode_length=config.episode_length, reward_delay=delay)
     except ValueError as error:
         raise UserError(str(error)) from None
 
@@ -85,30 +84,19 @@ def hyperparameters(config: TrainConfig) -> Hyperparameters:
 
 
 def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> Policy:
-    """The policy of a configuration, sized for an environment."""
-    chunk = config.steps_per_query
-    if config.policy == "ndp":
-        primitive = config.primitive
-        head = PrimitiveHead(
-            dmp=DMP(
-                n_basis=primitive.n_basis,
-                n_steps=chunk * primitive.substeps,
-                alpha_x=primitive.alpha_x,
-                kernel=primitive.kernel,
-                forcing=primitive.forcing,
-            ),
-            chunk=chunk,
-            action_size=env.action_size,
-            duration=chunk * env.dt,
-            action_scale=env.action_scale,
-            goal_scale=hyper.goal_scale,
-            weight_scale=hyper.weight_scale,
-            alpha=hyper.alpha,
-            method=primitive.method,
-        )
-    else:
-        head = DirectHead(chunk=chunk, action_size=env.action_size)
-    return Policy(head=head, hidden=config.network.hidden, initial_log_std=hyper.initial_log_std)
+    """The policy of a configuration with these numbers, sized for an environment."""
+    config = replaced(config, vars(hyper))
+    return Policy(
+        head=make_head(env, config),
+        hidden=config.network.hidden,
+        initial_log_std=config.network.initial_log_std,
+    )
+
+
+def make_head(env: RobotEnv, config: TrainConfig | CloneConfig) -> ActionHead:
+    """The head of a policy."""
+    make = config.head.make
+    return (load(make) if isinstance(make, str) else make)(env, config)
 
 
 class Inputs(struct.PyTreeNode):

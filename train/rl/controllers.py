@@ -1,12 +1,11 @@
 """Scripted and random controllers, and one that does nothing."""
 
-import importlib
-
 import jax
 import jax.numpy as jnp
 from brax.envs.base import State
 from jaxtyping import Array, Float, PRNGKeyArray
 
+import envs
 from envs.base import MjxEnv
 from train.rl import evaluate
 from train.rl.agent import Act
@@ -19,12 +18,16 @@ BATCH = 64
 
 
 def make_controller(name: str, task: str, env: MjxEnv) -> Act:
-    """One of `CONTROLLERS`, which act step by step."""
+    """One of `CONTROLLERS`, which act step by step.
+
+    Raises:
+      UserError: the task has no script.
+    """
     limit = env.action_limit
 
     def scripted(key: PRNGKeyArray, state: State) -> Float[Array, "E A"]:
         del key
-        return importlib.import_module(f"envs.{task}").scripted(state)
+        return envs.script(task)(state)
 
     def random(key: PRNGKeyArray, state: State) -> Float[Array, "E A"]:
         shape = (len(state.done), env.action_size)

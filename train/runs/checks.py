@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from configs import (
+    CLONED,
+    HEADS,
     IMITATED,
     CloneConfig,
     Config,
@@ -16,6 +18,7 @@ from configs import (
     TrainConfig,
 )
 from configs.fields import declared, flag, settings
+from configs.registry import Registry
 from envs.limits import check_batch
 from train.system.errors import UserError
 from train.system.hardware import divisors
@@ -44,6 +47,7 @@ def check_any(config: Config) -> None:
 def check(config: TrainConfig) -> None:
     """Raises `UserError` for the first setting of a training that cannot work."""
     check_types(config)
+    check_policy(config, HEADS)
     check_values(config)
     check_divisions(config)
     check_primitive(config)
@@ -59,6 +63,8 @@ def check_imitation(config: ImitateConfig) -> None:
     check_known(config.task, IMITATED)
     if type(config) is not type(IMITATED[config.task]):
         raise UserError(f"--task is {config.task}, whose settings are others than those given.")
+    if isinstance(config, CloneConfig):
+        check_policy(config, CLONED)
     check_values(config)
     if isinstance(config, DigitsConfig):
         check_digits(config)
@@ -99,11 +105,27 @@ def check_sources(config: ImitateConfig) -> None:
             raise UserError(f"{flag(name)} is {path}, but there is no such file.")
 
 
-def check_known(task: str, known: Iterable[str], *, or_else: str = "") -> None:
+def check_known(task: str, known: Registry, *, or_else: str = "") -> None:
     """Raises `UserError` for a task that is not known, with the one that was probably meant."""
     if task not in known:
-        nearest = difflib.get_close_matches(task, known, n=1, cutoff=0.0)[0]
-        raise UserError(f"There is no {or_else}task '{task}'; did you mean '{nearest}'?")
+        reason = f"There is no {or_else}task '{task}'; did you mean '{nearest(task, known)}'?"
+        raise UserError(known.refusal(task) or reason)
+
+
+def check_policy(config: TrainConfig | CloneConfig, known: Registry) -> None:
+    """Raises `UserError` for a policy that is not known, with the one that was probably meant."""
+    policy = config.policy
+    if policy not in known:
+        reason = (
+            f"--policy is {policy!r}; it must be one of {', '.join(known)} (did you mean "
+            f"{nearest(policy, known)}?), or the package.module:HEAD of your own."
+        )
+        raise UserError(known.refusal(policy) or reason)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What somebody who said `name` probably meant."""
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
 
 
 def check_environments(config: TrainConfig | CloneConfig) -> None:
@@ -123,8 +145,13 @@ def idle(config: Config) -> set[str]:
     """Settings that mean nothing to the configuration's policy or model."""
     if isinstance(config, DigitsConfig):
         return set(settings(config.pen)) if config.model == "cnn" else set()
-    names = set() if config.policy == "ndp" else set(settings(config.primitive))
-    return names | ({"chunk"} if config.policy == "ppo" else set())
+    parts = {part for head in HEADS.values() for part in head.settings}
+    unused = [(part, getattr(config, part)) for part in parts - {*config.head.settings}]
+    return {
+        name
+        for part, value in unused
+        for name in (settings(value) if dataclasses.is_dataclass(value) else (part,))
+    }
 
 
 def check_idle(config: Config, chosen: Iterable[str]) -> None:
@@ -173,7 +200,7 @@ def check_values(config: Config) -> None:
 
 def check_primitive(config: TrainConfig | CloneConfig) -> None:
     """That the primitive's Euler integration converges; other policies have none."""
-    if config.policy != "ndp":
+    if "primitive" not in config.head.settings:
         return
     primitive, steps = config.primitive, config.chunk * config.primitive.substeps
     if steps > LARGEST_INTEGRATION:
