@@ -6,14 +6,14 @@
     state = jax.jit(env.reset)(jax.random.key(0))
     state = jax.jit(env.step)(state, action)
 
-One environment is one robot; use `jax.vmap` for many. Task modules (`envs.push`, ...) also hold the
-pure functions `reward`, `success`, `distance` and `scripted`, and `NOISE`: the standard deviation of
-the noise on the actions of demonstrations, in action units, that shows the way back to the path and
-lets seven of eight episodes of the script succeed. They load on first use, so that `import envs`
-alone costs nothing.
+One environment is one robot; use `jax.vmap` for many. Task modules (`envs.push`, ...) also hold
+the pure functions `reward`, `success`, `distance` and `scripted`, and `NOISE`: the standard
+deviation of the noise on the actions of demonstrations, in action units, that shows the way back to
+the path and lets seven of eight episodes of the script succeed. They load on first use, so that
+`import envs` alone costs nothing.
 
-A task that is not ours is named `package.module:Class`: a `MjxEnv`, beside which its module may have
-`scripted`, `NOISE` and, for `ndp train`, `PRESET`, a `configs.TrainConfig`.
+A task that is not ours is named `package.module:Class`: a `MjxEnv`, beside which its module may
+have `scripted`, `NOISE` and, for `ndp train`, `PRESET`, a `configs.TrainConfig`.
 """
 
 import difflib

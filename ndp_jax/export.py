@@ -348,7 +348,7 @@ def _count(params: PyTree) -> int:
 
 def _known(parts: Parts) -> dict[str, Any]:
     """Parts by the names that files have for them."""
-    return PARTS | {f"{part.__module__}:{part.__qualname__}": part for part in parts}
+    return {f"{part.__module__}:{part.__qualname__}": part for part in parts} | PARTS
 
 
 def _describe(value: Any, parts: Parts = ()) -> Any:

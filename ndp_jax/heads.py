@@ -1,11 +1,12 @@
 """Policy heads made for an environment and a configuration."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ndp_jax.dmp import DMP
 from ndp_jax.policies import DirectHead, PrimitiveHead
 
 
+@runtime_checkable
 class Robot(Protocol):
     """What a head has to know of an environment.
 
@@ -23,6 +24,7 @@ class Robot(Protocol):
     def dt(self) -> float: ...
 
 
+@runtime_checkable
 class Settings(Protocol):
     """What a head has to know of a configuration.
 

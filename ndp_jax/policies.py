@@ -11,7 +11,7 @@ section 3.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -51,6 +51,7 @@ class Plan(NamedTuple):
     goal: Float[Array, "*batch D"] | None
 
 
+@runtime_checkable
 class ActionHead(Protocol):
     """What `Policy` asks for action means: a Flax module with this signature.
 

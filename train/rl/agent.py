@@ -94,9 +94,20 @@ def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> P
 
 
 def make_head(env: RobotEnv, config: TrainConfig | CloneConfig) -> ActionHead:
-    """The head of a policy."""
+    """The head of a policy.
+
+    Raises:
+      UserError: somebody's is none.
+    """
     make = config.head.make
-    return (load(make) if isinstance(make, str) else make)(env, config)
+    head = (load(make) if isinstance(make, str) else make)(env, config)
+    sizes = config.steps_per_query, env.action_size
+    if not isinstance(head, ActionHead) or (head.chunk, head.action_size) != sizes:
+        raise UserError(
+            f"--policy {config.policy} makes {head!r}; it must make a Flax module with chunk "
+            f"{sizes[0]} and action_size {sizes[1]}."
+        )
+    return head
 
 
 class Inputs(struct.PyTreeNode):
