@@ -1,5 +1,7 @@
 """Scripted and random controllers, and one that does nothing."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from brax.envs.base import State
@@ -10,6 +12,7 @@ from envs.base import MjxEnv
 from train.rl import evaluate
 from train.rl.agent import Act
 from train.rl.evaluate import Outcome
+from train.system.errors import UserError
 
 CONTROLLERS = ("scripted", "random", "zero")
 
@@ -25,10 +28,6 @@ def make_controller(name: str, task: str, env: MjxEnv) -> Act:
     """
     limit = env.action_limit
 
-    def scripted(key: PRNGKeyArray, state: State) -> Float[Array, "E A"]:
-        del key
-        return envs.script(task)(state)
-
     def random(key: PRNGKeyArray, state: State) -> Float[Array, "E A"]:
         shape = (len(state.done), env.action_size)
         return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
@@ -37,8 +36,17 @@ def make_controller(name: str, task: str, env: MjxEnv) -> Act:
         del key
         return jnp.zeros((len(state.done), env.action_size))
 
-    control = {"scripted": scripted, "random": random, "zero": zero}[name]
+    control = scripted(task) if name == "scripted" else {"random": random, "zero": zero}[name]
     return lambda key, state: (control(key, state)[:, None], None)
+
+
+def scripted(task: str) -> Callable[[PRNGKeyArray, State], Float[Array, "E A"]]:
+    """The demonstrator in a task's module."""
+    try:
+        script = envs.script(task)
+    except ValueError as problem:
+        raise UserError(str(problem)) from None
+    return lambda key, state: script(state)
 
 
 def play(env: MjxEnv, act: Act, key: PRNGKeyArray, *, episodes: int) -> Outcome:
