@@ -1,20 +1,39 @@
-"""The settings of a training run. Fields hold defaults; the string under a field is its help."""
+"""The settings of a training run. Fields hold bounds and defaults; the string below is the help."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-import tyro
+from configs.fields import (
+    BOOKKEEPING,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SEED,
+    SWEPT,
+    WIDTHS,
+    at_most,
+    between,
+    tells_ranges,
+)
+from configs.heads import HEADS, Head, policy_option
+from configs.registry import task_option
+
+STIFFNESS = between(0.5, 30, if_used=True)
+"""To which `ndp_jax.dmp` clamps an alpha that it is given."""
+
+DECAY = between(1e-6, 100, if_used=True)
+"""In which every kernel's basis functions are finite numbers."""
 
 
+@tells_ranges
 @dataclass(frozen=True)
 class Primitive:
-    """The dynamic movement primitive inside the ndp policy (ignored by ppo-multi and ppo)."""
+    """The dynamic movement primitive inside the ndp policy (ignored by those without)."""
 
-    n_basis: int = 6
+    n_basis: Annotated[int, POSITIVE, at_most(1_000)] = 6
     """Basis functions per degree of freedom (N)."""
-    alpha: float = 5.0
+    alpha: Annotated[float, SWEPT, POSITIVE, STIFFNESS] = 5.0
     """Stiffness of the transformation system, in 1/tau; damping is critical (beta = alpha/4)."""
-    alpha_x: float = 1.0
+    alpha_x: Annotated[float, POSITIVE, DECAY] = 1.0
     """Decay rate of the phase, in 1/tau."""
     kernel: Literal[
         "gaussian", "multiquadric", "inverse_quadric", "inverse_multiquadric", "linear"
@@ -24,92 +43,98 @@ class Primitive:
     """What weights are multiplied by: the goal's offset from the robot's position, as in the paper,
     or goal_scale, so that a movement can be shaped whose goal is near; hoffmann also lets the
     spring's goal set out from where the robot is."""
-    substeps: int = 8
+    substeps: Annotated[int, POSITIVE, at_most(1_000)] = 8
     """Euler integration steps per environment step (l)."""
     method: Literal["matrix", "scan"] = "matrix"
     """How the primitive is integrated: precomputed linear map, or step by step."""
-    goal_scale: float = 0.05
+    goal_scale: Annotated[float, SWEPT, POSITIVE, at_most(1_000_000)] = 0.05
     """Goal offset from the robot's position per unit of network output, in m (rad for Jaco)."""
-    weight_scale: float = 50.0
+    weight_scale: Annotated[float, SWEPT, POSITIVE, at_most(1_000_000)] = 50.0
     """Basis weight per unit of network output, before the factor of the forcing."""
 
 
+@tells_ranges
 @dataclass(frozen=True)
 class Network:
     """The actor and the critic: tanh layers, the same for every policy."""
 
-    hidden: tuple[int, ...] = (100, 100)
+    hidden: Annotated[tuple[int, ...], WIDTHS] = (100, 100)
     """Layer widths of the actor and of the critic."""
-    initial_log_std: float = -0.5
+    initial_log_std: Annotated[float, SWEPT, between(-10, 10)] = -0.5
     """Log standard deviation of the exploration noise at the start, in action units."""
 
 
+@tells_ranges
 @dataclass(frozen=True)
 class PPO:
     """Proximal policy optimisation."""
 
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, SWEPT, POSITIVE, at_most(1)] = 1e-3
     """Adam step size at the start; decays linearly to zero at the last update."""
-    clip: float = 0.2
+    clip: Annotated[float, SWEPT, POSITIVE, at_most(1_000_000)] = 0.2
     """Clip range of the probability ratio and of the value change."""
-    gamma: float = 0.99
+    gamma: Annotated[float, SWEPT, between(0, 1)] = 0.99
     """Discount per environment step."""
-    gae_lambda: float = 0.95
+    gae_lambda: Annotated[float, SWEPT, between(0, 1)] = 0.95
     """Decay of generalised advantage estimation, per environment step."""
-    entropy_coefficient: float = 0.0
+    entropy_coefficient: Annotated[float, SWEPT, NOT_NEGATIVE, at_most(1_000_000)] = 0.0
     """Weight of the entropy bonus."""
-    value_coefficient: float = 0.5
+    value_coefficient: Annotated[float, SWEPT, NOT_NEGATIVE, at_most(1_000_000)] = 0.5
     """Weight of the value loss."""
-    max_kl: float = 0.03
+    max_kl: Annotated[float, SWEPT, POSITIVE, at_most(1_000_000)] = 0.03
     """No further pass over a batch once the policy has moved this far from it, in nats."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Annotated[float, SWEPT, POSITIVE, at_most(1_000_000)] = 0.5
     """Gradients are scaled down to this global norm."""
-    epochs: int = 10
+    epochs: Annotated[int, POSITIVE, at_most(1_000)] = 10
     """Passes over each batch."""
-    minibatches: int = 32
+    minibatches: Annotated[int, POSITIVE] = 32
     """Gradient steps per pass; divides (queries per rollout) x (environments)."""
-    max_skipped: int = 320
+    max_skipped: Annotated[int, BOOKKEEPING, POSITIVE] = 320
     """Training stops after this many minibatches in a row whose loss or gradient is not finite."""
 
 
+@tells_ranges
 @dataclass(frozen=True)
 class TrainConfig:
     """Task, policy and extent of the run."""
 
-    task: Annotated[str, tyro.conf.arg(metavar="TASK")]
-    """Task: throw, pick, push, soccer or faucet; selects the defaults of all other settings."""
-    policy: Literal["ndp", "ppo-multi", "ppo"] = "ndp"
-    """ndp: T actions through the primitive; ppo-multi: T actions directly; ppo: one action."""
-    seed: int = 0
+    task: Annotated[str, task_option("TASK", "it selects the defaults of all other settings")]
+    policy: Annotated[str, policy_option(HEADS)] = "ndp"
+    seed: Annotated[int, SEED] = 0
     """Seed of every random number in the run."""
-    steps: int = 1_500_000
+    steps: Annotated[int, POSITIVE] = 1_500_000
     """Environment steps; rounded down to whole updates."""
-    episode_length: int = 150
+    episode_length: Annotated[int, POSITIVE, at_most(1_000_000)] = 150
     """Environment steps per episode."""
-    reward_delay: int = 1
+    reward_delay: Annotated[int, POSITIVE, at_most(1_000_000)] = 1
     """Environment steps between the reward's looks at the object; 1 looks at every one."""
-    num_envs: int = 64
+    num_envs: Annotated[int, POSITIVE, at_most(1_000_000)] = 64
     """Environments stepped in parallel."""
-    rollout_steps: int = 150
+    rollout_steps: Annotated[int, POSITIVE] = 150
     """Environment steps per environment and update; divides the episode."""
-    chunk: int = 5
-    """Environment steps per policy query (T) of ndp and ppo-multi; divides rollout_steps."""
-    eval_episodes: int = 256
+    chunk: Annotated[int, POSITIVE] = 5
+    """Environment steps per policy query (T), unless it is ppo's; divides rollout_steps."""
+    eval_episodes: Annotated[int, BOOKKEEPING, POSITIVE, at_most(1_000_000)] = 256
     """Deterministic episodes evaluated after the last update."""
-    eval_every: int = 20
+    eval_every: Annotated[int, BOOKKEEPING, NOT_NEGATIVE] = 20
     """Updates between evaluations while training; 0 for none."""
-    checkpoint_seconds: float = 120.0
+    checkpoint_seconds: Annotated[float, BOOKKEEPING, POSITIVE] = 120.0
     """Wall time between checkpoints, in s; the best evaluation so far is saved at once."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Annotated[int, BOOKKEEPING, POSITIVE] = 2
     """Latest checkpoints to keep, beside the one of the best evaluation."""
     primitive: Primitive = field(default_factory=Primitive)
     network: Network = field(default_factory=Network)
     ppo: PPO = field(default_factory=PPO)
 
     @property
+    def head(self) -> Head:
+        """Of the policy."""
+        return HEADS[self.policy]
+
+    @property
     def steps_per_query(self) -> int:
-        """T: ppo asks its network at every step."""
-        return 1 if self.policy == "ppo" else self.chunk
+        """T: 1 for a head to which chunks mean nothing."""
+        return self.chunk if "chunk" in self.head.settings else 1
 
     @property
     def steps_per_update(self) -> int:

@@ -58,7 +58,7 @@ class MjxEnv(Env):
     first_refresh = 0
 
     def __init__(self, *, scene: str, substeps: int, episode_length: int, reward_delay: int = 1):
-        """Load `assets/<scene>`; one action lasts `substeps` of its time steps.
+        """Load `assets/<scene>` (or an absolute path); an action lasts `substeps` time steps.
 
         The reward sees the object only every `reward_delay` steps, as the release's ndp and
         ppo-multi do: after step `first_refresh` and those that follow, before that at its start.

@@ -93,6 +93,9 @@ class Faucet(GrippingSawyer):
         return success(**places), distance(**places)
 
 
+NOISE = 0.3
+
+
 def scripted(state: State) -> Float[Array, "*batch 4"]:
     """A demonstrator: come down behind the handle near its tip and push along its circle.
 

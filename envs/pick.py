@@ -119,6 +119,9 @@ _WAYPOINTS = (
 )
 
 
+NOISE = 0.2
+
+
 def scripted(state: State) -> Float[Array, "*batch 9"]:
     """A demonstrator: go behind the cube, around it, close the fingers, lift it 20 cm, hold.
 

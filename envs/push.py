@@ -85,6 +85,9 @@ class Push(Sawyer):
         return success(**places), distance(**places)
 
 
+NOISE = 0.3
+
+
 def scripted(state: State) -> Float[Array, "*batch 3"]:
     """A demonstrator: hover over the place behind the puck, come down, push, hold at the goal.
 

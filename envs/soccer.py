@@ -102,6 +102,9 @@ def _reach(
     return jnp.linalg.norm(finger - ball, axis=-1)
 
 
+NOISE = 0.2
+
+
 def scripted(state: State) -> Float[Array, "*batch 3"]:
     """A demonstrator: hover over the place behind the ball, come down, push, stop in the goal.
 

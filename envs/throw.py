@@ -149,6 +149,9 @@ _WAYPOINTS = (
 )
 
 
+NOISE = 0.05
+
+
 def scripted(state: State) -> Float[Array, "*batch 9"]:
     """A demonstrator: grasp the cube, pull it back, swing forward and let go.
 

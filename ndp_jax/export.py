@@ -15,6 +15,7 @@ import functools
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -41,7 +42,10 @@ PARTS = {
         *(CNN, Writer, StrokeHead, ParameterHead, PathHead),
     )
 }
-"""What a file can describe: parts whose actions do not depend on where the robot is."""
+"""What a file can describe: parts whose actions do not depend on where the robot is. Those of
+somebody else are named by both who writes and who reads."""
+
+Parts = Sequence[type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +93,8 @@ class LoadedPolicy:
     @property
     def velocity_size(self) -> int:
         """D; 0 for a policy without a primitive, which asks for no velocity."""
-        head = self.params["params"]["head"]
-        return head["goal"]["bias"].size if isinstance(self.policy.head, PrimitiveHead) else 0
+        asks = getattr(self.policy.head, "velocity_size", None)
+        return asks(self.params["params"]["head"]) if asks else 0
 
     def __call__(
         self,
@@ -236,22 +240,24 @@ def save_policy(
     statistics: RunningStats,
     *,
     about: dict[str, Any],
+    parts: Parts = (),
 ) -> None:
     """Writes a file that is either complete or absent.
 
     Args:
       path: of the file.
-      policy: its head is a `PrimitiveHead` or a `DirectHead`.
+      policy: its parts are `PARTS` or among `parts`.
       params: what `policy.init` made and a learner improved.
       statistics: by which the observations were normalised.
       about: anything worth knowing, of strings, numbers, lists and dictionaries.
+      parts: Flax modules of somebody else, whose actions do not depend on where the robot is.
 
     Raises:
-      ValueError: the policy has a part that is none of `PARTS`, or `about` holds something else.
+      ValueError: the policy has another part, or `about` holds something else.
       OSError: the file cannot be written.
     """
     content = {
-        "policy": _describe(policy),
+        "policy": _describe(policy, parts),
         "params": serialization.to_state_dict(params),
         "statistics": serialization.to_state_dict(statistics),
         "about": _describe(about),
@@ -259,17 +265,22 @@ def save_policy(
     _write(path, content)
 
 
-def load_policy(path: str | os.PathLike[str]) -> LoadedPolicy:
+def load_policy(path: str | os.PathLike[str], *, parts: Parts = ()) -> LoadedPolicy:
     """Reads what `ndp export` or `save_policy` wrote.
 
+    Args:
+      path: of the file.
+      parts: the Flax modules of somebody else that the policy is made of.
+
     Raises:
-      ValueError: there is no such file, it is not a policy, it is damaged, or too new.
+      ValueError: there is no such file, it is not a policy, it is damaged, or too new, or has parts
+        that are not given.
     """
     saved = _read(path)
     if "policy" not in saved:
         raise ValueError(f"{path} holds a writer of digits; ndp_jax.load_writer reads it.")
     return LoadedPolicy(
-        policy=_build(saved["policy"]),
+        policy=_build(saved["policy"], parts),
         params=jax.tree.map(jnp.asarray, saved["params"]),
         statistics=RunningStats(**jax.tree.map(jnp.asarray, saved["statistics"])),
         about=saved["about"],
@@ -335,31 +346,40 @@ def _count(params: PyTree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def _describe(value: Any) -> Any:
+def _known(parts: Parts) -> dict[str, Any]:
+    """Parts by the names that files have for them."""
+    return {f"{part.__module__}:{part.__qualname__}": part for part in parts} | PARTS
+
+
+def _describe(value: Any, parts: Parts = ()) -> Any:
     """Parts as dictionaries that name their class, tuples as lists, scalar arrays as numbers."""
-    if type(value) in PARTS.values():
-        names = [field.name for field in dataclasses.fields(value) if field.name != "parent"]
-        described = {name: _describe(getattr(value, name)) for name in names}
-        return {"class": type(value).__name__} | described
+    named = {part: name for name, part in _known(parts).items()}
+    if type(value) in named:
+        fields = [field.name for field in dataclasses.fields(value) if field.name != "parent"]
+        described = {name: _describe(getattr(value, name), parts) for name in fields}
+        return {"class": named[type(value)]} | described
     if isinstance(value, dict):
-        return {name: _describe(item) for name, item in value.items()}
+        return {name: _describe(item, parts) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_describe(item) for item in value]
+        return [_describe(item, parts) for item in value]
     if isinstance(value, jax.Array | np.ndarray | np.generic) and value.ndim == 0:
         return value.item()
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise ValueError(
-        f"A policy file cannot hold {type(value).__name__}; it can hold {', '.join(PARTS)}, "
-        "numbers, strings, lists and dictionaries."
+        f"A policy file cannot hold {type(value).__name__}; it can hold "
+        f"{', '.join(_known(parts))}, numbers, strings, lists and dictionaries."
     )
 
 
-def _build(description: Any) -> Any:
+def _build(description: Any, parts: Parts = ()) -> Any:
     """What `_describe` described; hashable."""
     if isinstance(description, dict):
-        values = {name: _build(value) for name, value in description.items()}
-        return PARTS[values.pop("class")](**values)
+        values = {name: _build(value, parts) for name, value in description.items()}
+        kind = values.pop("class")
+        if kind not in _known(parts):
+            raise ValueError(f"The policy has a part {kind}; give load_policy its class as a part.")
+        return _known(parts)[kind](**values)
     if isinstance(description, list):
-        return tuple(_build(item) for item in description)
+        return tuple(_build(item, parts) for item in description)
     return description

@@ -9,12 +9,14 @@ Source: Bahl et al., "Neural Dynamic Policies for End-to-End Sensorimotor Learni
 section 3.
 """
 
+import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.core import Tracer
+from jaxtyping import Array, Float, PyTree
 
 from ndp_jax.dmp import DMP, rollout
 from ndp_jax.networks import CNN, MLP, parameter_dtype
@@ -49,6 +51,26 @@ class Plan(NamedTuple):
     goal: Float[Array, "*batch D"] | None
 
 
+@runtime_checkable
+class ActionHead(Protocol):
+    """What `Policy` asks for action means: a Flax module with this signature.
+
+    Attributes:
+      chunk: T.
+      action_size: A.
+    """
+
+    chunk: int
+    action_size: int
+
+    def __call__(
+        self,
+        features: Float[Array, "*batch features"],
+        position: Float[Array, "*batch D"],
+        velocity: Float[Array, "*batch D"],
+    ) -> Float[Array, "*batch T A"]: ...
+
+
 class PrimitiveHead(nn.Module):
     """Goal and weights from features, actions from the integrated primitive.
 
@@ -60,14 +82,16 @@ class PrimitiveHead(nn.Module):
     and are not integrated. The `Plan` is sown as `plan` among the intermediates.
 
     Attributes:
-      dmp: the primitive; one unit of its time `tau` lasts the whole chunk.
+      dmp: the primitive; one unit of its time `tau` lasts the whole chunk. Its alpha is the one
+        used, wherever that is known.
       chunk: T, environment steps per query; divides dmp.n_steps.
       action_size: A >= D.
       duration: seconds that one chunk lasts; turns y/s into y/tau.
       action_scale: position change of a unit action, in units of y.
       goal_scale: goal offset per unit of network output, in units of y.
       weight_scale: basis weight per unit of network output (and of goal_scale, unless scaled).
-      alpha: stiffness in place of `dmp.alpha`, in 1/tau; None for that.
+      alpha: stiffness in place of `dmp.alpha`, in 1/tau, which may be known only when a compiled
+        function runs; None for that of `dmp`.
       method: "matrix" or "scan", see `ndp_jax.rollout`.
     """
 
@@ -80,6 +104,11 @@ class PrimitiveHead(nn.Module):
     weight_scale: float | Float[Array, ""]
     alpha: float | Float[Array, ""] | None = None
     method: str = "matrix"
+
+    def __post_init__(self):
+        if self.alpha is not None and not isinstance(self.alpha, Tracer):
+            self.dmp = dataclasses.replace(self.dmp, alpha=self.alpha)
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -112,6 +141,10 @@ class PrimitiveHead(nn.Module):
             actions = jnp.concatenate([actions, direct(features, position, velocity)], axis=-1)
         return actions
 
+    def velocity_size(self, params: PyTree) -> int:
+        """D, as the parameters of the head have it; a head without this asks for no velocity."""
+        return params["goal"]["bias"].size
+
 
 class DirectHead(nn.Module):
     """T x A action means straight from the features; one unit of output is one unit of action."""
@@ -139,13 +172,13 @@ class Policy(nn.Module):
     """Observation and robot state to T action means, noise and T values.
 
     Attributes:
-      head: `PrimitiveHead` or `DirectHead`, or any module with their signature.
+      head: `PrimitiveHead`, `DirectHead` or another `ActionHead`.
       encoder: makes features of observations that are pictures; None for states.
       hidden: layer widths of the actor and of the critic.
       initial_log_std: where the log standard deviation starts.
     """
 
-    head: PrimitiveHead | DirectHead
+    head: ActionHead
     encoder: CNN | None = None
     hidden: Sequence[int] = (100, 100)
     initial_log_std: float | Float[Array, ""] = -0.5

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import strategies as st
 
 from configs import PPO, Network, Primitive, TrainConfig
-from configs.fields import flag, settings
+from configs.fields import declared, flag, settings
 from train.rl.agent import hyperparameters
 from train.rl.ppo import make_learner
-from train.runs.checks import ALPHA_RANGE, ALPHA_X_RANGE, AT_MOST, LARGEST_LOG_STD, check
+from train.runs.checks import check
 from train.system.errors import UserError
 
 ENVIRONMENTS = (
@@ -27,8 +27,16 @@ ENVIRONMENTS = (
 KERNELS = ("gaussian", "multiquadric", "inverse_quadric", "inverse_multiquadric", "linear")
 
 
-def numbers(high, *, low=sys.float_info.min):
-    """From low to high, both of which are drawn often; orders of magnitude from 1e-6 on."""
+def ends(name):
+    """The ends of the range of a setting."""
+    bounds = declared(TrainConfig)[name].bounds
+    return max(bound.low for bound in bounds), min(bound.high for bound in bounds)
+
+
+def numbers(name, *, below=math.inf):
+    """Of a setting's range, whose ends are drawn often; orders of magnitude from 1e-6 on."""
+    low, high = ends(name)
+    low, high = low or sys.float_info.min, min(high, below)
     return st.sampled_from((low, float(high))) | st.floats(
         math.log(max(low, 1e-6)), math.log(high)
     ).map(lambda x: min(math.exp(x), float(high)))
@@ -44,32 +52,28 @@ def valid(draw, policies=("ndp", "ppo-multi", "ppo")):
     batch = num_envs * (rollout if policy == "ppo" else queries)
     primitive = Primitive(
         n_basis=draw(st.integers(1, 8)),
-        alpha=draw(
-            numbers(
-                min(ALPHA_RANGE[1], math.nextafter(4 * chunk * substeps, 0)), low=ALPHA_RANGE[0]
-            )
-        ),
-        alpha_x=draw(numbers(min(ALPHA_X_RANGE[1], chunk * substeps), low=ALPHA_X_RANGE[0])),
+        alpha=draw(numbers("alpha", below=math.nextafter(4 * chunk * substeps, 0))),
+        alpha_x=draw(numbers("alpha_x", below=chunk * substeps)),
         kernel=draw(st.sampled_from(KERNELS)),
         forcing=draw(st.sampled_from(("scaled", "unscaled", "hoffmann"))),
         substeps=substeps,
         method=draw(st.sampled_from(("matrix", "scan"))),
-        goal_scale=draw(numbers(AT_MOST["goal_scale"])),
-        weight_scale=draw(numbers(AT_MOST["weight_scale"])),
+        goal_scale=draw(numbers("goal_scale")),
+        weight_scale=draw(numbers("weight_scale")),
     )
     network = Network(
         hidden=tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))),
-        initial_log_std=draw(st.floats(-LARGEST_LOG_STD, LARGEST_LOG_STD)),
+        initial_log_std=draw(st.floats(*ends("initial_log_std"))),
     )
     ppo = PPO(
         gamma=draw(st.floats(0, 1)),
         gae_lambda=draw(st.floats(0, 1)),
-        entropy_coefficient=draw(st.just(0.0) | numbers(AT_MOST["entropy_coefficient"])),
-        value_coefficient=draw(st.just(0.0) | numbers(AT_MOST["value_coefficient"])),
-        learning_rate=draw(numbers(AT_MOST["learning_rate"])),
-        clip=draw(numbers(AT_MOST["clip"])),
-        max_kl=draw(numbers(AT_MOST["max_kl"])),
-        max_grad_norm=draw(numbers(AT_MOST["max_grad_norm"])),
+        entropy_coefficient=draw(st.just(0.0) | numbers("entropy_coefficient")),
+        value_coefficient=draw(st.just(0.0) | numbers("value_coefficient")),
+        learning_rate=draw(numbers("learning_rate")),
+        clip=draw(numbers("clip")),
+        max_kl=draw(numbers("max_kl")),
+        max_grad_norm=draw(numbers("max_grad_norm")),
         epochs=draw(st.integers(1, 3)),
         minibatches=draw(st.sampled_from([n for n in range(1, batch + 1) if batch % n == 0])),
     )

@@ -3,10 +3,13 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
+from configs.registry import task_option
+from envs.outside import short
 from train.commands.command import Command, check_count, check_file, check_seed, check_task
 from train.runs.run import load_config
 from train.system.errors import UserError
@@ -16,8 +19,7 @@ from train.system.errors import UserError
 class Demos(Command):
     """Record demonstrations of a task, by its script or by a trained policy, in one file."""
 
-    task: tyro.conf.Positional[str]
-    """Task: throw, pick, push, soccer or faucet."""
+    task: Annotated[tyro.conf.Positional[str], task_option("TASK")]
     episodes: int = 200
     """Successful episodes to record."""
     run: Path | None = None
@@ -35,7 +37,7 @@ class Demos(Command):
     @property
     def file(self) -> Path:
         """Where to."""
-        return self.out or Path("demos") / f"{self.task}.npz"
+        return self.out or Path("demos") / f"{short(self.task)}.npz"
 
     def check(self) -> None:
         """Refuses demonstrations that cannot be recorded, or that would overwrite others."""
@@ -56,14 +58,16 @@ class Demos(Command):
     def execute(self, console: Console) -> None:
         import envs
         from train.imitation import demonstrations
+        from train.rl.controllers import make_controller
         from train.rl.train import load_run
 
         if self.run:
             config, env, state = load_run(self.run)
             demonstrator = demonstrations.policy(env, config, state)
         else:
-            env, demonstrator = envs.make(self.task), demonstrations.script(self.task)
-        noise = demonstrations.NOISE[self.task] if self.noise is None else self.noise
+            env = envs.make(self.task)
+            demonstrator = make_controller("scripted", self.task, env)
+        noise = demonstrations.noise_of(self.task) if self.noise is None else self.noise
         recorded = demonstrations.record(
             env,
             self.task,

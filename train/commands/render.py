@@ -11,6 +11,7 @@ from rich.console import Console
 
 from configs import PRESETS, CloneConfig, DigitsConfig, TrainConfig
 from configs.fields import flag
+from envs.outside import short
 from train.commands.command import (
     IMAGES,
     MOST_EPISODES,
@@ -155,7 +156,7 @@ def render_policy(command: Render) -> Path:
     from train.rl.film import film
 
     env, outcome, plan = learned(command, command.folder) if command.folder else controlled(command)
-    name = f"{command.what}-{command.controller or 'scripted'}.mp4"
+    name = f"{short(command.what)}-{command.controller or 'scripted'}.mp4"
     default = command.folder / "video.mp4" if command.folder else Path("runs") / name
     path = command.out or default
     make_folder_of(path)

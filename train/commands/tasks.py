@@ -1,6 +1,5 @@
 """`ndp tasks`: what the tasks are, told by their own modules."""
 
-import importlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,7 +30,7 @@ def table() -> Table:
     rows.add_column("what to do")
     rows.add_column("solved if, at the end,")
     for task in envs.TASKS:
-        module, env = importlib.import_module(f"envs.{task}"), envs.make(task)
+        module, env = envs.module(task), envs.make(task)
         rows.add_row(
             task,
             str(env.observation_size),

@@ -11,7 +11,7 @@ from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, UInt8
 from rich.console import Console
 
-from configs import CloneConfig, Network, TrainConfig
+from configs import CloneConfig
 from envs.base import MjxEnv
 from envs.camera import NoRenderer
 from ndp_jax import normalize
@@ -22,7 +22,7 @@ from train.imitation import closed_loop, demonstrations
 from train.imitation.demonstrations import Demonstrations
 from train.imitation.imitation import Loss, Material, Problem
 from train.rl import film, memory, pictures
-from train.rl.agent import Inputs, hyperparameters, make_env, make_inference_fn, make_policy
+from train.rl.agent import Inputs, make_env, make_head, make_inference_fn
 from train.rl.evaluate import Outcome, held_out_key, sentence, summarize
 from train.rl.export import write
 from train.system.errors import UserError
@@ -51,28 +51,10 @@ class Examples(struct.PyTreeNode):
     action: Float[Array, "M T A"]
 
 
-def acting(config: CloneConfig) -> TrainConfig:
-    """The configuration of `ndp train` whose policy has the same parts."""
-    return TrainConfig(
-        task=config.task,
-        policy="ndp" if config.policy == "ndp" else "ppo-multi",
-        seed=config.seed,
-        episode_length=config.episode_length,
-        rollout_steps=config.chunk,
-        chunk=config.chunk,
-        num_envs=config.num_envs,
-        primitive=config.primitive,
-        network=Network(hidden=config.hidden),
-    )
-
-
 def make_clone(env: MjxEnv, config: CloneConfig) -> Policy:
     """The policy of a configuration. Its critic and its noise stay as they were made."""
-    config_of_parts = acting(config)
-    policy = make_policy(env, config_of_parts, hyperparameters(config_of_parts))
-    if config.observation == "state":
-        return policy
-    return policy.clone(encoder=CNN(channels=PICTURE_CHANNELS))
+    encoder = CNN(channels=PICTURE_CHANNELS) if config.observation == "image" else None
+    return Policy(head=make_head(env, config), encoder=encoder, hidden=config.hidden)
 
 
 def queries(config: CloneConfig, episodes: int) -> int:
@@ -209,7 +191,7 @@ def blank(env: MjxEnv, config: CloneConfig) -> Inputs:
 
 def problem(config: CloneConfig) -> Problem:
     """What `train.imitation.train` needs to know of a robot task."""
-    env = make_env(acting(config))
+    env = make_env(config)
     learned, held_out = split(config)
     inputs = blank(env, config)
 
@@ -293,7 +275,7 @@ def filmed(
 
 def judge(config: CloneConfig, variables: PyTree) -> dict[str, Any]:
     """The evaluation of a policy on held-out resets."""
-    env = make_env(acting(config))
+    env = make_env(config)
     return summarize(played(env, config, variables, config.seed, config.eval_episodes))
 
 
@@ -309,7 +291,7 @@ def render(
     seed: int | None,
 ) -> Path:
     """Films held-out episodes."""
-    env, path = make_env(acting(config)), path or folder / "video.mp4"
+    env, path = make_env(config), path or folder / "video.mp4"
     seed = config.seed if seed is None else seed
     outcome = played(env, config, variables, seed, max(episodes) + 1)
     if near and outcome.inputs is None:
@@ -320,6 +302,6 @@ def render(
 
 def export(config: CloneConfig, variables: PyTree, folder: Path, path: Path) -> Path:
     """Writes a policy to a file that `ndp_jax.load_policy` reads."""
-    env = make_env(acting(config))
+    env = make_env(config)
     params = {"params": variables["params"]}
     return write(path, folder, env, make_clone(env, config), params, variables["statistics"])

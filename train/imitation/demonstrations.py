@@ -15,17 +15,15 @@ from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, UInt8
 import envs
 from configs import TrainConfig
 from envs.base import MjxEnv
+from envs.outside import is_outside
 from train.imitation import archive
 from train.rl import memory, pictures, rollout
 from train.rl.agent import Act, Inputs, make_act, make_inference_fn, make_policy, means, observe
+from train.rl.controllers import make_controller
 from train.rl.evaluate import Pose, demonstration_key, pose
 from train.rl.ppo import TrainState
 from train.system.errors import UserError
 from train.system.runtime import drawn_folder
-
-NOISE = {"throw": 0.05, "pick": 0.2, "push": 0.3, "soccer": 0.2, "faucet": 0.3}
-"""Standard deviation of the noise on a task's actions, in action units: demonstrations show the way
-back to the path, and in 64 episodes at least seven in eight still succeed."""
 
 BATCH = 64
 """Episodes played at once."""
@@ -71,10 +69,9 @@ class Played(NamedTuple):
     success: Bool[Array, " E"]
 
 
-def script(task: str) -> Act:
-    """A task's script as demonstrator."""
-    module = getattr(envs, task)
-    return lambda key, state: (module.scripted(state)[:, None], None)
+def noise_of(task: str) -> float:
+    """Standard deviation of the noise on the actions of a task's demonstrations."""
+    return getattr(envs.module(task), "NOISE", 0.0)
 
 
 def policy(env: MjxEnv, config: TrainConfig, state: TrainState) -> Act:
@@ -239,17 +236,24 @@ def scripted(
 ) -> Demonstrations:
     """Demonstrations of a task's script, made once and kept in the user's cache folder.
 
+    Those of somebody else's task are made anew: it may have changed.
+
     Raises:
-      UserError: as `record`, `save` and `load`.
+      UserError: the task has no script, or as `record`, `save` and `load`.
     """
+    env = envs.make(task, episode_length=episode_length)
+
+    def made() -> Demonstrations:
+        script, noise = make_controller("scripted", task, env), noise_of(task)
+        return record(env, task, script, episodes=episodes, seed=0, noise=noise, images=images)
+
+    if is_outside(task):
+        return made()
     kind = "-images" if images else ""
     name = f"version{VERSION}-{task}-{episodes}-of-{episode_length}-steps{kind}.npz"
     file = drawn_folder("demos") / name
     if not file.exists():
-        env = envs.make(task, episode_length=episode_length)
-        options = {"episodes": episodes, "seed": 0, "noise": NOISE[task], "images": images}
-        made = record(env, task, script(task), **options)
-        save(file, made, remedy="set XDG_CACHE_HOME")
+        save(file, made(), remedy="set XDG_CACHE_HOME")
     return load(file, task=task, images=images)
 
 

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter
 
+from configs import CLONED
+from envs.outside import short
 from train.rl.evaluate import bootstrap_interval
 from train.runs import metrics
 from train.runs.metrics import EVALUATIONS, TIMING
@@ -28,11 +30,8 @@ from train.runs.plots import (
 )
 from train.system.errors import UserError
 
-COLORS = {
-    **{"cnn-ndp": "#0072b2", "mlp-ndp": "#56b4e9", "cnn-dmp": "#009e73", "cnn": "#d55e00"},
-    **{"ndp": "#0072b2", "nn": "#d55e00"},
-}
-"""Okabe and Ito's, by model and policy."""
+COLORS = {"cnn-ndp": "#0072b2", "mlp-ndp": "#56b4e9", "cnn-dmp": "#009e73", "cnn": "#d55e00"}
+"""Okabe and Ito's, by model of digits."""
 
 XLABELS = {"steps": "gradient steps", "minutes": "wall time of training (minutes)"}
 DIGITS = "held-out error (px² per coordinate)"
@@ -49,12 +48,11 @@ Baselines = dict[str, float]
 Group = tuple[dict[str, Any], list[Columns], list[Baselines]]
 """Settings that runs share, their columns `steps`, `minutes` and `error`, and their baselines."""
 
-WIDTH = 0.38
-"""Of a bar; tasks are one apart."""
-CENTRES = {"nn": -WIDTH / 2, "ndp": WIDTH / 2}
-"""Of the bars of a task."""
-BESIDE = 0.3 * WIDTH
-"""Of a bar's centre, where its interval is: seeds to the left, the paper to the right."""
+WIDTH = 0.76
+"""Of the bars of a task; tasks are one apart."""
+BESIDE = 0.3
+"""Widths of a bar from its centre, where its interval is: seeds to the left, the paper to the
+right."""
 
 PUBLISHED = {
     "throw": {"nn": 0.528, "ndp": 0.642},
@@ -71,7 +69,7 @@ class Success(NamedTuple):
     """How often a policy that cloned demonstrations of a task succeeds, for every seed."""
 
     task: str
-    policy: Literal["ndp", "nn"]
+    policy: str
     seeds: tuple[float, ...]
 
 
@@ -137,13 +135,18 @@ def read_baselines(folder: Path) -> Baselines:
         raise UserError(f"{path} cannot be read as an evaluation ({error}).") from None
 
 
+def color_of(learner: str) -> str:
+    """A model's or a policy's."""
+    return COLORS[learner] if learner in COLORS else CLONED[learner].color
+
+
 def draw(groups: list[Group], statistic: str) -> Figure:
     """Draws the error against gradient steps (left) and wall time (right)."""
     kinds = [kind for kind, _, _ in groups]
     word, reduce_runs = STATISTICS[statistic]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharey=True)
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-    for (kind, records, _), (color, line) in zip(groups, styles(kinds, COLORS), strict=False):
+    for (kind, records, _), (color, line) in zip(groups, styles(kinds, color_of), strict=False):
         label = f"{name_of(kind, kinds)}, {len(records)} run{'s' if len(records) > 1 else ''}"
         look = {"color": color, "linestyle": line, "label": label}
         for axis, x in zip(axes, XLABELS, strict=True):
@@ -189,7 +192,7 @@ def draw_baselines(axes: np.ndarray, found: list[Baselines]) -> None:
 
 
 def success_bars(rows: Sequence[Success], path: Path) -> None:
-    """Success of clones, task by task, a network without primitive beside one with it.
+    """Success of clones, task by task, the policies side by side, the one with primitive last.
 
     Bars are means over seeds, with their 95 % bootstrap intervals where there are several; every
     seed is a dot. Hollow diamonds are what is `PUBLISHED`.
@@ -207,16 +210,25 @@ def success_bars(rows: Sequence[Success], path: Path) -> None:
 def draw_success(rows: Sequence[Success]) -> Figure:
     """Draws the bars of `success_bars`."""
     tasks = list(dict.fromkeys(row.task for row in rows))
+    policies = list(reversed(dict.fromkeys((*CLONED, *(row.policy for row in rows)))))
+    policies = [policy for policy in policies if any(row.policy == policy for row in rows)]
+    width = WIDTH / len(policies)
+
+    def centre(row: Success) -> float:
+        place = policies.index(row.policy) - (len(policies) - 1) / 2
+        return tasks.index(row.task) + place * width
+
     figure, axis = plt.subplots(figsize=(1.6 + 1.3 * len(tasks), 3.8))
     figure.set_layout_engine("constrained")
     for row in rows:
-        draw_bar(axis, tasks.index(row.task) + CENTRES[row.policy], row.seeds, COLORS[row.policy])
-    for policy in CENTRES:
-        axis.add_patch(Rectangle((0, 0), 0, 0, color=COLORS[policy], alpha=0.75, label=policy))
+        draw_bar(axis, centre(row), width, row.seeds, color_of(row.policy))
+    for policy in policies:
+        look = {"color": color_of(policy), "alpha": 0.75, "label": short(policy)}
+        axis.add_patch(Rectangle((0, 0), 0, 0, **look))
     places = [
-        (tasks.index(row.task) + CENTRES[row.policy] + BESIDE, PUBLISHED[row.task][row.policy])
+        (centre(row) + BESIDE * width, PUBLISHED[row.task][row.policy])
         for row in rows
-        if row.task in PUBLISHED
+        if row.policy in PUBLISHED.get(row.task, ())
     ]
     if places:
         look = {"color": "white", "edgecolors": "black", "linewidths": 1.3, "zorder": 5}
@@ -237,13 +249,13 @@ def draw_success(rows: Sequence[Success]) -> Figure:
     return figure
 
 
-def draw_bar(axis: Axes, x: float, seeds: tuple[float, ...], color: str) -> None:
+def draw_bar(axis: Axes, x: float, width: float, seeds: tuple[float, ...], color: str) -> None:
     """Draws the mean of seeds as a bar, its interval and the seeds themselves."""
     mean = float(np.mean(seeds))
-    axis.bar(x, mean, WIDTH * 0.94, color=color, alpha=0.75)
+    axis.bar(x, mean, width * 0.94, color=color, alpha=0.75)
     if len(seeds) > 1:
         low, high = bootstrap_interval(np.array(seeds))
         axis.errorbar(x, mean, [[mean - low], [high - mean]], color="black", capsize=3, zorder=3)
-        spread = np.linspace(-0.12, 0.12, len(seeds)) * WIDTH
+        spread = np.linspace(-0.12, 0.12, len(seeds)) * width
         look = {"color": color, "edgecolors": "white", "linewidths": 0.8, "zorder": 4}
-        axis.scatter(x - BESIDE + spread, seeds, s=20, clip_on=False, **look)
+        axis.scatter(x - BESIDE * width + spread, seeds, s=20, clip_on=False, **look)

@@ -1,6 +1,7 @@
 """The agent: a policy sized for an environment, with the numbers that may be swept as leaves."""
 
 from collections.abc import Callable
+from dataclasses import make_dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
 import flax.linen as nn
@@ -11,12 +12,13 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 import envs
-from configs import TrainConfig
+from configs import CloneConfig, TrainConfig
+from configs.fields import SWEPT, marked, replaced, settings
 from envs.base import MjxEnv
-from ndp_jax import DMP
+from envs.outside import load
 from ndp_jax.distributions import log_prob, sample
 from ndp_jax.normalize import RunningStats, normalize
-from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
+from ndp_jax.policies import ActionHead, Policy, PolicyOutput
 from train.system.errors import UserError
 
 
@@ -47,74 +49,65 @@ class RobotEnv(Protocol):
         ...
 
 
-def make_env(config: TrainConfig) -> MjxEnv:
+def make_env(config: TrainConfig | CloneConfig) -> MjxEnv:
     """The environment of a configuration.
 
     Raises:
       UserError: there is no such task.
     """
+    delay = config.reward_delay if isinstance(config, TrainConfig) else 1
     try:
-        return envs.make(
-            config.task, episode_length=config.episode_length, reward_delay=config.reward_delay
-        )
+        return envs.make(config.task, episode_length=config.episode_length, reward_delay=delay)
     except ValueError as error:
         raise UserError(str(error)) from None
 
 
-class Hyperparameters(struct.PyTreeNode):
-    """Every number of a run that does not change the shape of its program; scalars."""
+Numbers: Any = make_dataclass(
+    "Numbers", [(name, Float[Array, ""]) for name in marked(TrainConfig, SWEPT)], frozen=True
+)
 
-    learning_rate: Float[Array, ""]
-    clip: Float[Array, ""]
-    gamma: Float[Array, ""]
-    gae_lambda: Float[Array, ""]
-    entropy_coefficient: Float[Array, ""]
-    value_coefficient: Float[Array, ""]
-    max_kl: Float[Array, ""]
-    max_grad_norm: Float[Array, ""]
-    alpha: Float[Array, ""]
-    goal_scale: Float[Array, ""]
-    weight_scale: Float[Array, ""]
-    initial_log_std: Float[Array, ""]
+
+class Hyperparameters(struct.PyTreeNode, Numbers):
+    """Every number of a run that does not change the shape of its program; scalars.
+
+    Those that are marked as swept in `TrainConfig`, by their names, and one that follows from it.
+    """
+
     total_updates: Int[Array, ""]
 
 
 def hyperparameters(config: TrainConfig) -> Hyperparameters:
-    """The sweepable numbers of a configuration."""
-    numbers = {
-        name: jnp.asarray(getattr(section, name), float)
-        for section in (config.ppo, config.primitive, config.network)
-        for name in Hyperparameters.__dataclass_fields__
-        if hasattr(section, name)
-    }
+    """The swept numbers of a configuration."""
+    values = settings(config)
+    numbers = {name: jnp.asarray(values[name], float) for name in marked(TrainConfig, SWEPT)}
     return Hyperparameters(**numbers, total_updates=jnp.asarray(config.updates, jnp.int32))
 
 
 def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> Policy:
-    """The policy of a configuration, sized for an environment."""
-    chunk = config.steps_per_query
-    if config.policy == "ndp":
-        primitive = config.primitive
-        head = PrimitiveHead(
-            dmp=DMP(
-                n_basis=primitive.n_basis,
-                n_steps=chunk * primitive.substeps,
-                alpha_x=primitive.alpha_x,
-                kernel=primitive.kernel,
-                forcing=primitive.forcing,
-            ),
-            chunk=chunk,
-            action_size=env.action_size,
-            duration=chunk * env.dt,
-            action_scale=env.action_scale,
-            goal_scale=hyper.goal_scale,
-            weight_scale=hyper.weight_scale,
-            alpha=hyper.alpha,
-            method=primitive.method,
+    """The policy of a configuration with these numbers, sized for an environment."""
+    config = replaced(config, vars(hyper))
+    return Policy(
+        head=make_head(env, config),
+        hidden=config.network.hidden,
+        initial_log_std=config.network.initial_log_std,
+    )
+
+
+def make_head(env: RobotEnv, config: TrainConfig | CloneConfig) -> ActionHead:
+    """The head of a policy.
+
+    Raises:
+      UserError: somebody's is none.
+    """
+    make = config.head.make
+    head = (load(make) if isinstance(make, str) else make)(env, config)
+    sizes = config.steps_per_query, env.action_size
+    if not isinstance(head, ActionHead) or (head.chunk, head.action_size) != sizes:
+        raise UserError(
+            f"--policy {config.policy} makes {head!r}; it must make a Flax module with chunk "
+            f"{sizes[0]} and action_size {sizes[1]}."
         )
-    else:
-        head = DirectHead(chunk=chunk, action_size=env.action_size)
-    return Policy(head=head, hidden=config.network.hidden, initial_log_std=hyper.initial_log_std)
+    return head
 
 
 class Inputs(struct.PyTreeNode):

@@ -1,16 +1,18 @@
 """Scripted and random controllers, and one that does nothing."""
 
-import importlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from brax.envs.base import State
 from jaxtyping import Array, Float, PRNGKeyArray
 
+import envs
 from envs.base import MjxEnv
 from train.rl import evaluate
 from train.rl.agent import Act
 from train.rl.evaluate import Outcome
+from train.system.errors import UserError
 
 CONTROLLERS = ("scripted", "random", "zero")
 
@@ -19,12 +21,12 @@ BATCH = 64
 
 
 def make_controller(name: str, task: str, env: MjxEnv) -> Act:
-    """One of `CONTROLLERS`, which act step by step."""
-    limit = env.action_limit
+    """One of `CONTROLLERS`, which act step by step.
 
-    def scripted(key: PRNGKeyArray, state: State) -> Float[Array, "E A"]:
-        del key
-        return importlib.import_module(f"envs.{task}").scripted(state)
+    Raises:
+      UserError: the task has no script.
+    """
+    limit = env.action_limit
 
     def random(key: PRNGKeyArray, state: State) -> Float[Array, "E A"]:
         shape = (len(state.done), env.action_size)
@@ -34,8 +36,17 @@ def make_controller(name: str, task: str, env: MjxEnv) -> Act:
         del key
         return jnp.zeros((len(state.done), env.action_size))
 
-    control = {"scripted": scripted, "random": random, "zero": zero}[name]
+    control = scripted(task) if name == "scripted" else {"random": random, "zero": zero}[name]
     return lambda key, state: (control(key, state)[:, None], None)
+
+
+def scripted(task: str) -> Callable[[PRNGKeyArray, State], Float[Array, "E A"]]:
+    """The demonstrator in a task's module."""
+    try:
+        script = envs.script(task)
+    except ValueError as problem:
+        raise UserError(str(problem)) from None
+    return lambda key, state: script(state)
 
 
 def play(env: MjxEnv, act: Act, key: PRNGKeyArray, *, episodes: int) -> Outcome:

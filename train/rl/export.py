@@ -52,7 +52,7 @@ def write(
         "config": settings,
     }
     try:
-        save_policy(path, policy, params, statistics, about=about)
+        save_policy(path, policy, params, statistics, about=about, parts=[type(policy.head)])
     except OSError as error:
         raise UserError(
             f"Cannot write the policy to {path} ({error.strerror}); choose another --out."

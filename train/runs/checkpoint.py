@@ -24,7 +24,7 @@ from jaxtyping import Array, PyTree
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
 from configs import Config
-from configs.fields import flag, settings
+from configs.fields import BOOKKEEPING, flag, marked, settings
 from train.runs import metrics, run
 from train.system.devices import gather
 from train.system.errors import Stopped, UserError
@@ -272,9 +272,9 @@ def _check_config(saved: dict[str, Any], config: Config, path: Path) -> None:
             f"Checkpoint {path} was made with settings of another kind than those of the run's "
             "config.json; put them back."
         )
-    before = settings(run.restore(kind, saved))
+    before, may_change = settings(run.restore(kind, saved)), ("steps", *marked(kind, BOOKKEEPING))
     for name, value in settings(config).items():
-        if before[name] != value and name not in run.MAY_CHANGE:
+        if before[name] != value and name not in may_change:
             raise UserError(
                 f"Checkpoint {path} was made with {flag(name)} {before[name]}, but the run's "
                 f"config.json says {value}; put it back."

@@ -4,56 +4,30 @@ import dataclasses
 import difflib
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from configs import (
+    CLONED,
+    HEADS,
     IMITATED,
     CloneConfig,
     Config,
     DigitsConfig,
     ImitateConfig,
-    Pen,
-    Primitive,
     TrainConfig,
 )
-from configs.fields import flag, settings
+from configs.fields import declared, flag, settings
+from configs.registry import Registry
 from envs.limits import check_batch
 from train.system.errors import UserError
 from train.system.hardware import divisors
 
-POSITIVE = (
-    *("steps", "episode_length", "num_envs", "rollout_steps", "chunk", "eval_episodes"),
-    *("checkpoint_seconds", "keep_checkpoints"),
-    *("samples", "held_out", "episodes", "batch"),
-    *("reward_delay", "n_basis", "substeps", "alpha", "alpha_x", "goal_scale", "weight_scale"),
-    *("learning_rate", "clip", "max_kl", "max_grad_norm", "epochs", "minibatches", "max_skipped"),
-)
-NOT_NEGATIVE = ("eval_every", "entropy_coefficient", "value_coefficient", "shift")
-UNIT_INTERVAL = ("gamma", "gae_lambda")
-
-AT_MOST = {
-    **dict.fromkeys(("episode_length", "reward_delay", "num_envs", "eval_episodes"), 1_000_000),
-    **dict.fromkeys(("samples", "held_out", "episodes", "batch"), 1_000_000),
-    **dict.fromkeys(("n_basis", "substeps", "epochs"), 1_000),
-    **dict.fromkeys(("goal_scale", "weight_scale", "clip", "max_kl", "max_grad_norm"), 1_000_000),
-    **dict.fromkeys(("entropy_coefficient", "value_coefficient"), 1_000_000),
-    "learning_rate": 1,
-    "shift": 20,
-}
-LARGEST_LOG_STD = 10.0
-LARGEST_WIDTH = 65_536
 LARGEST_INT = 2**31 - 1
 LARGEST_INTEGRATION = 10_000
 """Steps of one primitive; the matrix that integrates it grows with them."""
 MOST_BASIS_OF_A_STROKE = 299
 """Beside a start and a goal."""
-ALPHA_RANGE = (0.5, 30.0)
-"""As `ndp_jax.dmp` has it."""
-ALPHA_X_RANGE = (1e-6, 100.0)
-"""In which every kernel's basis functions are finite numbers."""
-
 TYPES = {
     int: "a whole number",
     float: "a number",
@@ -73,7 +47,8 @@ def check_any(config: Config) -> None:
 def check(config: TrainConfig) -> None:
     """Raises `UserError` for the first setting of a training that cannot work."""
     check_types(config)
-    check_values(settings(config))
+    check_policy(config, HEADS)
+    check_values(config)
     check_divisions(config)
     check_primitive(config)
     check_environments(config)
@@ -88,12 +63,9 @@ def check_imitation(config: ImitateConfig) -> None:
     check_known(config.task, IMITATED)
     if type(config) is not type(IMITATED[config.task]):
         raise UserError(f"--task is {config.task}, whose settings are others than those given.")
-    check_values(settings(config))
-    steps, every = config.descent.steps, config.descent.eval_every
-    if steps > LARGEST_INT:
-        raise UserError(f"--steps is {steps}; it must be at most {LARGEST_INT}.")
-    if every < 1:
-        raise UserError(f"--eval-every is {every}; it must be greater than 0.")
+    if isinstance(config, CloneConfig):
+        check_policy(config, CLONED)
+    check_values(config)
     if isinstance(config, DigitsConfig):
         check_digits(config)
     else:
@@ -101,19 +73,17 @@ def check_imitation(config: ImitateConfig) -> None:
 
 
 def check_digits(config: DigitsConfig) -> None:
-    """That a minibatch fits into the digits, and that the pen can be integrated."""
+    """That a minibatch fits into the digits, and the pen's primitive to the strokes."""
     if config.descent.batch > config.samples:
         raise UserError(
             f"--batch {config.descent.batch} is more than the {config.samples} digits to learn "
             "from; lower it or raise --samples."
         )
-    if config.model != "cnn":
-        check_rates(config.pen)
-        if config.pen.n_basis > MOST_BASIS_OF_A_STROKE:
-            raise UserError(
-                f"--n-basis is {config.pen.n_basis}; the 301 samples of a stroke determine at most "
-                f"{MOST_BASIS_OF_A_STROKE}."
-            )
+    if config.model != "cnn" and config.pen.n_basis > MOST_BASIS_OF_A_STROKE:
+        raise UserError(
+            f"--n-basis is {config.pen.n_basis}; the 301 samples of a stroke determine at most "
+            f"{MOST_BASIS_OF_A_STROKE}."
+        )
 
 
 def check_clone(config: CloneConfig) -> None:
@@ -135,11 +105,27 @@ def check_sources(config: ImitateConfig) -> None:
             raise UserError(f"{flag(name)} is {path}, but there is no such file.")
 
 
-def check_known(task: str, known: Iterable[str], *, or_else: str = "") -> None:
+def check_known(task: str, known: Registry, *, or_else: str = "") -> None:
     """Raises `UserError` for a task that is not known, with the one that was probably meant."""
     if task not in known:
-        nearest = difflib.get_close_matches(task, known, n=1, cutoff=0.0)[0]
-        raise UserError(f"There is no {or_else}task '{task}'; did you mean '{nearest}'?")
+        reason = f"There is no {or_else}task '{task}'; did you mean '{nearest(task, known)}'?"
+        raise UserError(known.refusal(task) or reason)
+
+
+def check_policy(config: TrainConfig | CloneConfig, known: Registry) -> None:
+    """Raises `UserError` for a policy that is not known, with the one that was probably meant."""
+    policy = config.policy
+    if policy not in known:
+        reason = (
+            f"--policy is {policy!r}; it must be one of {', '.join(known)} (did you mean "
+            f"{nearest(policy, known)}?), or the package.module:HEAD of your own."
+        )
+        raise UserError(known.refusal(policy) or reason)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What somebody who said `name` probably meant."""
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
 
 
 def check_environments(config: TrainConfig | CloneConfig) -> None:
@@ -159,8 +145,13 @@ def idle(config: Config) -> set[str]:
     """Settings that mean nothing to the configuration's policy or model."""
     if isinstance(config, DigitsConfig):
         return set(settings(config.pen)) if config.model == "cnn" else set()
-    names = set() if config.policy == "ndp" else set(settings(config.primitive))
-    return names | ({"chunk"} if config.policy == "ppo" else set())
+    parts = {part for head in HEADS.values() for part in head.settings}
+    unused = [(part, getattr(config, part)) for part in parts - {*config.head.settings}]
+    return {
+        name
+        for part, value in unused
+        for name in (settings(value) if dataclasses.is_dataclass(value) else (part,))
+    }
 
 
 def check_idle(config: Config, chosen: Iterable[str]) -> None:
@@ -195,44 +186,23 @@ def is_of(value: object, hint: object) -> bool:
     return type(value) is hint or (hint is float and type(value) is int)
 
 
-def check_values(values: Mapping[str, Any]) -> None:
+def check_values(config: Config) -> None:
     """Each setting for itself."""
-    for name, value in values.items():
+    values = settings(config)
+    for name, setting in declared(type(config)).items():
+        value = values[name]
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{flag(name)} is {value}; it must be a finite number.")
-        if name in POSITIVE and not value > 0:
-            raise UserError(f"{flag(name)} is {value}; it must be greater than 0.")
-        if name in NOT_NEGATIVE and value < 0:
-            raise UserError(f"{flag(name)} is {value}; it must not be negative.")
-        if name in UNIT_INTERVAL and not 0 <= value <= 1:
-            raise UserError(f"{flag(name)} is {value}; it must lie between 0 and 1.")
-        if name in AT_MOST and value > AT_MOST[name]:
-            raise UserError(f"{flag(name)} is {value}; it must be at most {AT_MOST[name]:,}.")
-    hidden = values["hidden"]
-    if not hidden or min(hidden) < 1 or max(hidden) > LARGEST_WIDTH:
-        raise UserError(f"--hidden is {hidden}; give one or more widths from 1 to {LARGEST_WIDTH}.")
-    if not 0 <= values["seed"] < 2**32:
-        raise UserError(f"--seed is {values['seed']}; it must lie between 0 and 4294967295.")
-    if abs(values.get("initial_log_std", 0.0)) > LARGEST_LOG_STD:
-        raise UserError(
-            f"--initial-log-std is {values['initial_log_std']}; it must lie between -10 and 10."
-        )
-
-
-def check_rates(primitive: Primitive | Pen) -> None:
-    """That a primitive's stiffness and the decay of its phase are in their ranges."""
-    for name, (low, high) in (("alpha", ALPHA_RANGE), ("alpha_x", ALPHA_X_RANGE)):
-        value = getattr(primitive, name)
-        if not low <= value <= high:
-            raise UserError(f"{flag(name)} is {value}; it must lie between {low:g} and {high:g}.")
+        for bound in setting.bounds:
+            if not bound.holds(value) and not (bound.if_used and name in idle(config)):
+                raise UserError(f"{flag(name)} is {value}; {bound.demand}.")
 
 
 def check_primitive(config: TrainConfig | CloneConfig) -> None:
     """That the primitive's Euler integration converges; other policies have none."""
-    if config.policy != "ndp":
+    if "primitive" not in config.head.settings:
         return
     primitive, steps = config.primitive, config.chunk * config.primitive.substeps
-    check_rates(primitive)
     if steps > LARGEST_INTEGRATION:
         raise UserError(
             f"--substeps {primitive.substeps} and --chunk {config.chunk} make {steps} integration "

@@ -1,6 +1,6 @@
 """Learning curves."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from itertools import cycle, product
 from pathlib import Path
@@ -10,8 +10,9 @@ import matplotlib
 import numpy as np
 from scipy.stats import trim_mean
 
-from configs import CloneConfig, Config
-from configs.fields import settings
+from configs import HEADS, CloneConfig, Config
+from configs.fields import BOOKKEEPING, marked, settings
+from envs.outside import short
 from train.runs import metrics, run
 from train.runs.checks import idle, learner
 from train.runs.metrics import EVALUATIONS, METRICS, TIMING
@@ -23,8 +24,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
-COLORS = {"ndp": "#0072b2", "ppo-multi": "#d55e00", "ppo": "#009e73"}
-PALETTE = (*COLORS.values(), "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito's
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Okabe and Ito's."""
 
 Columns = dict[str, np.ndarray]
 Curve = tuple[np.ndarray, np.ndarray]
@@ -116,8 +117,7 @@ def alike(folders: Sequence[Path]) -> list[tuple[dict[str, Any], list[Path]]]:
 
 def learning_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what a run learns, but for the seed; first what learns it."""
-    bookkeeping = {*run.MAY_CHANGE} - {"steps"}  # which the learning rate follows
-    left_out = {"seed", "max_skipped"} | bookkeeping | idle(config)
+    left_out = {"seed", *marked(type(config), BOOKKEEPING)} | idle(config)
     if isinstance(config, CloneConfig):
         left_out |= {"num_envs"}  # of evaluations
     every = settings(config)
@@ -170,7 +170,7 @@ def draw(groups: list[Group], statistic: str) -> Figure:
 
     figure, axes = plt.subplots(2, 2, figsize=(10, 6.8), sharex="row", sharey="col")
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-    for (kind, records), (color, line) in zip(groups, styles(kinds, COLORS), strict=False):
+    for (kind, records), (color, line) in zip(groups, styles(kinds, color_of), strict=False):
         label = f"{name_of(kind, kinds)}, {len(records)} run{'s' if len(records) > 1 else ''}"
         look = {"color": color, "linestyle": line, "label": label}
         for axis, (x, y) in zip(axes.flat, product(("steps", "minutes"), DRAWN), strict=True):
@@ -199,11 +199,18 @@ def draw(groups: list[Group], statistic: str) -> Figure:
     return figure
 
 
-def styles(kinds: Sequence[dict[str, Any]], colors: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def color_of(policy: str) -> str:
+    """A policy's."""
+    return HEADS[policy].color
+
+
+def styles(
+    kinds: Sequence[dict[str, Any]], color_of: Callable[[str], str]
+) -> Iterator[tuple[str, str]]:
     """A color and a line style for each of the groups: the learner's, where all have another."""
-    learners = [kind[LEARNER] for kind in kinds]
-    if len(set(learners)) == len(learners):
-        return iter([(colors[name], "-") for name in learners])
+    colors = [color_of(kind[LEARNER]) for kind in kinds]
+    if len(set(colors)) == len(colors):
+        return iter([(color, "-") for color in colors])
     return cycle((color, line) for line, color in product(("-", "--", "-."), PALETTE))
 
 
@@ -225,7 +232,7 @@ def explain(figure: Figure, axis: Axes, explanation: str) -> None:
 def name_of(kind: dict[str, Any], kinds: list[dict[str, Any]]) -> str:
     """What learns, the task if there are several, and what sets it apart on its task."""
     rivals = [other for other in kinds if other["task"] == kind["task"]]
-    parts = [kind[LEARNER]] + [kind["task"]] * (len(rivals) < len(kinds))
+    parts = [short(kind[LEARNER])] + [kind["task"]] * (len(rivals) < len(kinds))
     for name, value in kind.items():
         if name != LEARNER and any(other.get(name, value) != value for other in rivals):
             shown = "x".join(map(str, value)) if isinstance(value, tuple) else value

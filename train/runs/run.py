@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from configs import AnyConfig, CloneConfig, Config, DigitsConfig, ImitateConfig, TrainConfig
 from configs.fields import replaced, settings
+from envs.outside import short
 from train.runs.checks import check_any
 from train.system.errors import UserError
 
@@ -23,9 +24,6 @@ CONFIG = "config.json"
 
 Which = Literal["latest", "best"]
 """A run's latest checkpoint, or the one of its best evaluation."""
-
-MAY_CHANGE = ("steps", "eval_episodes", "eval_every", "checkpoint_seconds", "keep_checkpoints")
-"""Settings that a run may be continued with although its checkpoints were made with others."""
 
 
 def kind_of(content: dict[str, Any]) -> type[Config]:
@@ -41,10 +39,10 @@ def default_name(config: Config) -> str:
         case DigitsConfig():
             what = config.model
         case CloneConfig():
-            what = f"clone-{config.policy}" + "-image" * (config.observation == "image")
+            what = f"clone-{short(config.policy)}" + "-image" * (config.observation == "image")
         case TrainConfig():
-            what = config.policy
-    return f"{config.task}-{what}-seed{config.seed}"
+            what = short(config.policy)
+    return f"{short(config.task)}-{what}-seed{config.seed}"
 
 
 def fresh(config: Config, out: Path | None) -> Path:

@@ -10,30 +10,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from configs import AnyConfig, Config, TrainConfig
-from configs.fields import replaced, types
+from configs.fields import BOOKKEEPING, SWEPT, declared, marked, replaced
 from train.runs.checks import TYPES, check_any, check_idle
 from train.system.errors import UserError
 
 SHORT = {"lr": "learning_rate"}
 """Names that everybody uses for a setting, beside its own."""
-
-FIXED = {
-    "seed": "give --seeds for several",
-    **dict.fromkeys(
-        ("eval_episodes", "eval_every", "checkpoint_seconds", "keep_checkpoints", "max_skipped"),
-        "it does not change what is learned; give it once, for all",
-    ),
-}
-"""Settings that cannot be swept, and what to do instead."""
-
-TRACED = (
-    *("learning_rate", "clip", "gamma", "gae_lambda", "entropy_coefficient", "value_coefficient"),
-    *("max_kl", "max_grad_norm", "alpha", "goal_scale", "weight_scale", "initial_log_std"),
-)
-"""Settings that are numbers in a compiled program; any other makes a program of its own."""
-
-TRACED_IMITATING = ("learning_rate", "steps")
-"""As `TRACED`, in the program of `ndp imitate`."""
 
 MOST_MEMBERS = 4096
 
@@ -66,17 +48,22 @@ def setting_name(word: str, kind: type[Config] = TrainConfig) -> str:
     """
     name = word.replace("-", "_")
     name = SHORT.get(name, name)
-    known = types(kind)
+    known, bookkeeping = declared(kind), marked(kind, BOOKKEEPING)
     if name not in known:
-        swept = [setting for setting in known if setting not in FIXED]
+        swept = [setting for setting in known if setting not in ("seed", *bookkeeping)]
         nearest = difflib.get_close_matches(name, (*swept, *SHORT), n=1, cutoff=0.0)[0]
         within = [setting for setting in swept if name in setting]
         raise UserError(
             f"There is no setting '{word}' to sweep; did you mean "
             f"'--over.{SHORT.get(nearest, within[0] if within else nearest)}'?"
         )
-    if name in FIXED:
-        raise UserError(f"--over.{word}: {name} is not swept; {FIXED[name]}.")
+    if name == "seed":
+        raise UserError(f"--over.{word}: seed is not swept; give --seeds for several.")
+    if name in bookkeeping:
+        raise UserError(
+            f"--over.{word}: {name} is not swept; it does not change what is learned; give it "
+            "once, for all."
+        )
     return name
 
 
@@ -88,7 +75,7 @@ def axis(name: str, words: Sequence[str], kind: type[Config] = TrainConfig) -> A
     """
     if not words:
         raise UserError(f"--over.{name} names no values; give at least one.")
-    hint = types(kind)[name]
+    hint = declared(kind)[name].type
     if words[0] in ("uniform", "loguniform"):
         return between(name, hint, words)
     values = tuple(value(name, hint, word) for word in words)
@@ -224,8 +211,7 @@ def draws(axes: Mapping[str, Axis], samples: int, seed: int) -> list[dict[str, A
 
 def program(config: AnyConfig) -> AnyConfig:
     """What decides the compiled program of a configuration: equal for all that can share one."""
-    traced = TRACED if isinstance(config, TrainConfig) else TRACED_IMITATING
-    return replaced(config, dict.fromkeys((*traced, "seed"), 0))
+    return replaced(config, dict.fromkeys((*marked(type(config), SWEPT), "seed"), 0))
 
 
 def shown(value: Any) -> str:

@@ -6,7 +6,7 @@ MLP-NDP 5.0 ms instead of 4.8.
 """
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from rich.console import Console
 
@@ -102,7 +102,7 @@ def bars(found: Sweep, members: list[Row]) -> list[Success]:
     """Success by task and policy, empty unless these alone were swept."""
     if not found.over or not {*found.over} <= {"task", "policy"}:
         return []
-    seeds: dict[tuple[str, Literal["ndp", "nn"]], list[float]] = {}
+    seeds: dict[tuple[str, str], list[float]] = {}
     for member, row in zip(found.runs, members, strict=True):
         config = member.config
         if isinstance(config, CloneConfig) and row["success"] is not None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from configs import Config, DigitsConfig, TrainConfig
 from configs.fields import settings
+from envs.outside import short
 from train.runs import run
 from train.sweeps.grid import Grid, program, shown
 from train.system.errors import UserError
@@ -55,7 +56,7 @@ class Sweep(NamedTuple):
 def default_name(config: Config) -> str:
     """Of the folder of a sweep whose first member is configured so."""
     clones = not isinstance(config, TrainConfig | DigitsConfig)
-    return f"{config.task}-{'clone-' * clones}sweep"
+    return f"{short(config.task)}-{'clone-' * clones}sweep"
 
 
 def fresh(grid: Grid, out: Path | None, *, halving: bool, versions: dict[str, str]) -> Sweep:
@@ -69,7 +70,7 @@ def fresh(grid: Grid, out: Path | None, *, halving: bool, versions: dict[str, st
     names = {}
     for number, (setting, config) in enumerate(grid.members):
         every = settings(config)
-        words = [f"{name}{shown(every[name])}" for name in grid.over]
+        words = [f"{name}{short(shown(every[name]))}" for name in grid.over]
         name = "-".join((f"{number:0{width}d}", *words))[:LONGEST_NAME] + f"-seed{config.seed}"
         (folder / "members" / name).mkdir(parents=True)
         run.save_config(folder / "members" / name, config, versions)

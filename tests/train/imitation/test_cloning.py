@@ -30,7 +30,7 @@ CONFIG = CloneConfig(
 
 @pytest.fixture(scope="module")
 def env():
-    return make_env(cloning.acting(CONFIG))
+    return make_env(CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from configs import PPO, PRESETS, Primitive
+from configs import HEADS, PPO, PRESETS, Primitive
 from train.runs import plots, run
 from train.system.errors import UserError
 
@@ -64,7 +64,7 @@ def test_every_policy_is_on_the_image_in_its_color(tmp_path):
     image = tmp_path / "curves.png"
     plots.learning_curves(runs, image)
     pixels = matplotlib.image.imread(image)[..., :3]
-    for color in plots.COLORS.values():
+    for color in (head.color for head in HEADS.values()):
         wanted = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
         assert np.sum(np.all(np.abs(pixels - wanted) < 0.05, axis=-1)) > 400
 

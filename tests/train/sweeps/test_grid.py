@@ -5,16 +5,11 @@ import pytest
 
 from configs import IMITATED, PRESETS
 from configs.fields import replaced, settings
-from train.rl.agent import Hyperparameters
 from train.sweeps import grid
 from train.sweeps.grid import Range, axis, lay_out, program, setting_name
 from train.system.errors import UserError
 
 PUSH = PRESETS["push"]
-
-
-def test_what_is_traced_is_what_the_learner_takes_as_numbers():
-    assert {*grid.TRACED, "total_updates"} == set(Hyperparameters.__dataclass_fields__)
 
 
 def test_a_grid_is_every_combination_with_every_seed():

@@ -13,7 +13,7 @@ import optax
 import pytest
 from rich.console import Console
 
-from configs import CLONES
+from configs import IMITATED
 from train.cli import main
 from train.imitation import digit_writing
 from train.imitation import train as imitation
@@ -169,7 +169,7 @@ def finished(folder, config, *, success, error):
 
 @pytest.mark.parametrize("axes", [{"policy": ("ndp", "nn")}, {"episodes": (20, 40)}])
 def test_clones_are_compared_by_success(tmp_path, axes):
-    bases = [dataclasses.replace(CLONES[task], eval_episodes=8) for task in ("push", "throw")]
+    bases = [dataclasses.replace(IMITATED[task], eval_episodes=8) for task in ("push", "throw")]
     grid = lay_out(bases, axes, seeds=2, samples=None)
     made = sweep_folder.fresh(grid, tmp_path / "sweep", halving=False, versions={})
     for number, member in enumerate(made.runs):

@@ -1,0 +1,152 @@
+"""A policy head and a task that are not ours, those of README, go through what ours go through."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import probing
+import pytest
+
+import envs
+from configs import HEADS, IMITATED, PRESETS, TrainConfig
+from configs.fields import replaced, settings
+from ndp_jax import load_policy
+from train.cli import main
+from train.commands.parsing import parse
+from train.imitation import demonstrations
+from train.rl import memory
+from train.rl.agent import hyperparameters, make_inference_fn, make_policy, observe
+from train.rl.controllers import make_controller
+from train.runs import checkpoint, metrics, plots, run
+from train.runs.checks import check_any, check_idle, idle
+from train.system.errors import UserError
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+TINY = ["--num-envs", "4", "--minibatches", "4", "--eval-episodes", "4", "--eval-every", "0"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder, with the two files of README."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name in ("line", "reach"):
+        (code,) = re.findall(rf"```python\n(# {name}.py\n.*?)```", README, re.DOTALL)
+        (tmp_path / f"{name}.py").write_text(code)
+    yield tmp_path
+    for name in ("line", "reach", "wrong", "bare"):
+        sys.modules.pop(name, None)
+
+
+COMMANDS = """
+import json, sys
+from train.system import runtime
+runtime.prepare()
+sys.path.insert(0, sys.argv[1])
+import probing
+for arguments in json.loads(sys.argv[2]):
+    sys.argv[1:] = arguments
+    assert probing.main() == 0, arguments
+"""
+"""Several of `ndp`, on a probe, in one process."""
+
+
+def test_a_head_is_trained_plotted_evaluated_exported_and_loaded(here):
+    folder = Path("runs/push-line-seed0")
+    commands = [
+        ["train", "push", "--policy", "line:line", "--steps", "1200", *TINY],
+        ["plot", str(folder)],
+        ["evaluate", str(folder), "--episodes", "4"],
+        ["export", str(folder)],
+    ]
+    words = [sys.executable, "-c", COMMANDS, Path(__file__).parent, json.dumps(commands)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert metrics.read(folder)["steps"] == [600, 1200]
+    assert json.loads((folder / "evaluation.json").read_text())["episodes"] == 4
+
+    assert Path("curves.png").stat().st_size > 0
+    figure = plots.draw(plots.gather([folder]), "mean")
+    axis = figure.axes[0]
+    assert axis.get_legend_handles_labels()[1] == ["line, 1 run"]
+    assert {line.get_color() for line in axis.lines} == {HEADS["line:line"].color}
+    plots.plt.close(figure)
+
+    with pytest.raises(ValueError, match="has a part line:Line; give load_policy its class"):
+        load_policy(folder / "policy.msgpack")
+    from line import Line
+
+    policy = load_policy(folder / "policy.msgpack", parts=[Line])
+    assert (policy.chunk, policy.action_size, policy.velocity_size) == (5, 1, 0)
+
+    config, env = run.load_config(folder), probing.Probe()
+    with checkpoint.open_manager(folder, read_only=True) as manager:
+        template = memory.shapes(env, config)
+        _, state, _ = checkpoint.restore(manager, template, config=config)
+    inputs = observe(env, jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 3)))
+    learner = make_policy(env, config, state.hyper)
+    expected = make_inference_fn(learner, state.params, state.observation)(inputs).mean
+    assert jnp.std(expected) > 0
+    np.testing.assert_allclose(policy(inputs.observation), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jnp.diff(expected, n=2, axis=1), 0, atol=1e-5)
+
+
+def test_what_a_head_does_not_name_means_nothing_to_it(here):
+    for config in (PRESETS["push"], IMITATED["push"]):
+        config = replaced(config, {"policy": "line:line"})
+        check_any(config)
+        assert idle(config) == set(settings(config.primitive))
+        with pytest.raises(UserError, match="--alpha means nothing to --policy line:line; leave"):
+            check_idle(config, ["chunk", "alpha"])
+
+
+def test_a_head_of_other_sizes_is_refused(here):
+    Path("wrong.py").write_text("from configs import Head; three = Head(lambda env, config: 3)")
+    config = replaced(PRESETS["push"], {"policy": "wrong:three"})
+    with pytest.raises(UserError, match="wrong:three makes 3; it must make a Flax module with chu"):
+        make_policy(probing.Probe(), config, hyperparameters(config))
+
+
+def test_a_task_brings_its_preset(here):
+    preset = PRESETS["reach:Reach"]
+    assert (preset.task, preset.episode_length) == ("reach:Reach", 50)
+    assert parse(["train", "reach:Reach"]).config == preset
+    assert parse(["train", "--policy", "line:line", "reach:Reach"]).config.episode_length == 50
+    assert run.default_name(preset) == "Reach-ndp-seed0"
+    assert parse(["imitate", "reach:Reach"]).config.episode_length == 50
+    grid = parse(["sweep", "reach:Reach", "--over.task", "reach:Reach", "push"]).grid
+    assert {member.config.episode_length for member in grid.members} == {50, 150}
+    assert parse(["demos", "reach:Reach"]).file == Path("demos/Reach.npz")
+
+
+def test_a_task_may_leave_out_what_nobody_asks_for(here):
+    Path("bare.py").write_text("from envs.push import Push\n\n\nclass Bare(Push):\n    pass\n")
+    assert PRESETS["bare:Bare"] == TrainConfig(task="bare:Bare")
+    assert demonstrations.noise_of("bare:Bare") == 0
+    with pytest.raises(UserError, match="bare:Bare has no function `scripted` in its module"):
+        make_controller("scripted", "bare:Bare", envs.make("bare:Bare"))
+
+
+@pytest.mark.parametrize("policy", ["mine", "mine:HEAD", "configs:HEADS"])
+def test_a_policy_is_known_before_anything_is_compiled(policy):
+    with pytest.raises(UserError, match=policy) as caught:
+        check_any(TrainConfig(task="push", policy=policy))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_task_is_trained_shown_cloned_and_filmed(here, renderer, capsys):
+    assert main(["train", "reach:Reach", "--steps", "400", *TINY]) == 0
+    assert (here / "runs/Reach-ndp-seed0/video.mp4").stat().st_size > 0
+    assert main(["demos", "reach:Reach", "--episodes", "8"]) == 0
+    assert demonstrations.load(here / "demos/Reach.npz", task="reach:Reach").played < 12
+    clone = ["--episodes", "8", "--steps", "20", "--num-envs", "4", "--eval-episodes", "4"]
+    assert main(["imitate", "reach:Reach", "--policy", "line:line", *clone]) == 0
+    assert (here / "runs/Reach-clone-line-seed0/evaluation.json").is_file()
+    assert main(["render", "reach:Reach", "--episodes", "1"]) == 0
+    assert (here / "runs/Reach-scripted.mp4").stat().st_size > 0
