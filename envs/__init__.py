@@ -1,4 +1,4 @@
-"""The tasks: robot environments in MJX behind brax's `Env` interface.
+"""The tasks: robot environments in MuJoCo behind brax's `Env` interface.
 
     import envs
 
@@ -20,6 +20,7 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from envs import physics
 from envs.importing import importing_mjx
 from envs.outside import is_outside, load
 from envs.xla_flags import repair_cpu_compiler
@@ -32,49 +33,22 @@ TASKS = ("throw", "pick", "push", "soccer", "faucet")
 repair_cpu_compiler()
 
 
-def make(task: str, *, impl: str = "jax", **overrides: Any) -> "MjxEnv":
+def make(task: str, *, impl: str = "jax", threads: int | None = None, **overrides: Any) -> "MjxEnv":
     """Build the environment of `task`, one of `TASKS` or `package.module:Class`.
 
-    `impl` names who computes the physics: `"jax"` runs on everything JAX runs on; `"warp"`, on CUDA
-    GPUs and (slowly) on the CPU, needs `warp-lang`. `overrides` go to the task's constructor:
-    `episode_length` (steps), `action_scale` (m or rad per unit of action) and `reward_delay` (the
-    reward sees the object only every so many steps).
+    `impl` names who computes the physics: `"jax"` (MJX) runs on everything JAX runs on; `"c"` (C
+    MuJoCo) on the CPU, where it is several times as fast; `"warp"` on CUDA GPUs and (slowly) on the
+    CPU, and needs `warp-lang`. `"auto"` is C on the CPU and MJX elsewhere. The environment's `impl`
+    says which it is. `threads` are C's: by default the cores that this process may use, shared by
+    its devices. `overrides` go to the task's constructor: `episode_length` (steps), `action_scale`
+    (m or rad per unit of action) and `reward_delay` (the reward sees the object only every so many
+    steps).
 
-    Raises `ValueError` for an unknown task and for an `impl` that is unknown or cannot be had here.
+    Raises `ValueError` for an unknown task, for an `impl` that is unknown or cannot be had here,
+    and for `threads` where it is not C.
     """
     maker = _outside(task) if is_outside(task) else module(task).make
-    if impl not in ("jax", "warp"):
-        raise ValueError(f"There is no impl {impl!r}; use 'jax' or 'warp'.")
-    if impl == "warp":
-        _require_warp()
-    env = maker(**overrides)
-    return env if impl == "jax" else env.on_warp()
-
-
-def _require_warp() -> None:
-    """Raises `ValueError` where MJX cannot step with Warp."""
-    import jax
-    from mujoco.mjx import warp
-
-    if not warp.WARP_INSTALLED:
-        raise ValueError(
-            "impl='warp' needs the package warp-lang, which is not installed or cannot be loaded; "
-            "run `pip install 'mujoco-mjx[warp]'` or use impl='jax'."
-        )
-    if jax.default_backend() != "cpu" and not _on_cuda():
-        kind = jax.devices()[0].device_kind
-        raise ValueError(
-            f"impl='warp' needs a CUDA GPU or the CPU, but JAX computes on {kind}; use impl='jax'."
-        )
-
-
-def _on_cuda() -> bool:
-    import jax
-
-    try:
-        return jax.devices()[0] in jax.devices("cuda")
-    except RuntimeError:
-        return False
+    return maker(impl=physics.resolve(impl, threads=threads), threads=threads, **overrides)
 
 
 def module(task: str) -> Any:

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from brax.envs.base import State
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from mujoco import mjx
 
+from envs.physics.data import Data
 from envs.sawyer import GrippingSawyer
 
 _FAUCET_LOW, _FAUCET_HIGH = (-0.05, 0.8), (0.05, 0.85)
@@ -71,7 +71,7 @@ class Faucet(GrippingSawyer):
         super().__init__(scene="faucet.xml", action_scale=action_scale, **options)
         self._faucet = self.mj_model.body("faucet").mocapid.item()
 
-    def _place(self, data: mjx.Data, key: PRNGKeyArray) -> mjx.Data:
+    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
         place = jax.random.uniform(
             key, (2,), minval=jnp.array(_FAUCET_LOW), maxval=jnp.array(_FAUCET_HIGH)
         )

@@ -7,9 +7,9 @@ import mujoco
 import numpy as np
 from brax.envs.base import State
 from jaxtyping import Array, Float
-from mujoco import mjx
 
 from envs.base import MjxEnv
+from envs.physics.data import Data
 
 _JOINTS = 9
 _FINGERS = slice(6, 9)
@@ -84,20 +84,20 @@ class Jaco(MjxEnv):
         mujoco.mj_forward(model, rest)
         return rest
 
-    def _command(self, data: mjx.Data, action: Float[Array, "9"]) -> mjx.Data:
+    def _command(self, data: Data, action: Float[Array, "9"]) -> Data:
         action = jnp.clip(action, -self.action_limit, self.action_limit)
         action = action.at[_FINGERS].set(action[_FINGER_COMMAND])
         target = jnp.clip(data.ctrl + self.action_scale * action, self._low, self._high)
         joints = data.qpos[:_JOINTS]
         return data.replace(ctrl=jnp.clip(target, joints - _MAX_LEAD, joints + _MAX_LEAD))
 
-    def _put_cube(self, data: mjx.Data, place: Float[Array, "2"]) -> mjx.Data:
+    def _put_cube(self, data: Data, place: Float[Array, "2"]) -> Data:
         return data.replace(qpos=data.qpos.at[9:11].set(place))
 
-    def _observe(self, data: mjx.Data, memory: dict[str, Any]) -> Float[Array, "34"]:
+    def _observe(self, data: Data, memory: dict[str, Any]) -> Float[Array, "34"]:
         return jnp.concatenate([data.qpos, data.qvel, self._points(data)["finger"]])
 
-    def _points(self, data: mjx.Data) -> dict[str, Float[Array, "3"]]:
+    def _points(self, data: Data) -> dict[str, Float[Array, "3"]]:
         return {"finger": data.xipos[self._fingers].mean(axis=0), "object": data.qpos[9:12]}
 
 

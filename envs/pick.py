@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from brax.envs.base import State
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from mujoco import mjx
 
 from envs.jaco import Jaco, Waypoint, follow
+from envs.physics.data import Data
 
 _START_POSE = (-0.07855885, -1.0, 0.6731897, 1.5, -2.83926611, 0.0, 0.2, 0.2, 0.2)
 _OBJECT_LOW, _OBJECT_HIGH = (0.53, 0.13), (0.57, 0.17)
@@ -69,7 +69,7 @@ class Pick(Jaco):
     def observation_size(self) -> int:
         return 34
 
-    def _place(self, data: mjx.Data, key: PRNGKeyArray) -> mjx.Data:
+    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
         low, high = jnp.array(_OBJECT_LOW), jnp.array(_OBJECT_HIGH)
         cube = jax.random.uniform(key, (2,), minval=low, maxval=high)
         return self._put_cube(data, cube)

@@ -5,8 +5,8 @@ from typing import Any, cast
 import jax.numpy as jnp
 from brax.envs.base import State
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from mujoco import mjx
 
+from envs.physics.data import Data
 from envs.sawyer import Sawyer
 from envs.tabletop import draw_start
 
@@ -62,7 +62,7 @@ class Push(Sawyer):
     def __init__(self, *, action_scale: float = 0.01, **options: Any):
         super().__init__(scene="push.xml", action_scale=action_scale, **options)
 
-    def _place(self, data: mjx.Data, key: PRNGKeyArray) -> mjx.Data:
+    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
         puck, goal = draw_start(key)
         puck = data.qpos[-7:].at[:2].set(puck)
         goal = puck[:3].at[:2].set(goal)

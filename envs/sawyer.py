@@ -7,9 +7,9 @@ import mujoco
 import numpy as np
 from brax.envs.base import State
 from jaxtyping import Array, Float
-from mujoco import mjx
 
 from envs.base import MjxEnv
+from envs.physics.data import Data
 
 _ARM_JOINTS = 7
 _HAND_HIGH = (0.5, 1.0, 0.5)
@@ -82,16 +82,16 @@ class Sawyer(MjxEnv):
         mujoco.mj_forward(model, rest)
         return rest
 
-    def _command(self, data: mjx.Data, action: Float[Array, "3"]) -> mjx.Data:
+    def _command(self, data: Data, action: Float[Array, "3"]) -> Data:
         target = data.mocap_pos[self._mocap] + self.action_scale * jnp.clip(action, -1, 1)
         target = jnp.clip(target, np.array(self._hand_low), np.array(_HAND_HIGH))
         return data.replace(mocap_pos=data.mocap_pos.at[self._mocap].set(target))
 
-    def _observe(self, data: mjx.Data, memory: dict[str, Any]) -> Float[Array, "9"]:
+    def _observe(self, data: Data, memory: dict[str, Any]) -> Float[Array, "9"]:
         points = self._points(data)
         return jnp.concatenate([data.xpos[self._hand], points["object"], points["goal"]])
 
-    def _points(self, data: mjx.Data) -> dict[str, Float[Array, "3"]]:
+    def _points(self, data: Data) -> dict[str, Float[Array, "3"]]:
         return {
             "finger": data.site_xpos[np.array(self._fingers)].mean(axis=0),
             "object": data.site_xpos[self._object],
@@ -118,7 +118,7 @@ class GrippingSawyer(Sawyer):
     def action_size(self) -> int:
         return 4
 
-    def _command(self, data: mjx.Data, action: Float[Array, "4"]) -> mjx.Data:
+    def _command(self, data: Data, action: Float[Array, "4"]) -> Data:
         closing = jnp.clip(action[3], -1, 1)
         moved = super()._command(data, action[:3])
         return moved.replace(ctrl=jnp.stack([closing, -closing]))

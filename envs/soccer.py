@@ -5,8 +5,8 @@ from typing import Any, cast
 import jax.numpy as jnp
 from brax.envs.base import State
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from mujoco import mjx
 
+from envs.physics.data import Data
 from envs.sawyer import Sawyer
 from envs.tabletop import draw_start
 
@@ -71,7 +71,7 @@ class Soccer(Sawyer):
     def __init__(self, *, action_scale: float = 0.02, **options: Any):
         super().__init__(scene="soccer.xml", action_scale=action_scale, **options)
 
-    def _place(self, data: mjx.Data, key: PRNGKeyArray) -> mjx.Data:
+    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
         ball, goal = draw_start(key)
         return data.replace(
             qpos=data.qpos.at[-3:-1].set(ball),

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from brax.envs.base import State
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from mujoco import mjx
 
 from envs.jaco import Jaco, Waypoint, follow
+from envs.physics.data import Data
 
 _START_POSE = (-0.07855885, -0.1, 0.6731897, 1.5, -2.83926611, 0.0, 0.9, 0.9, 0.9)
 _OBJECT_LOW, _OBJECT_HIGH = (0.58, 0.08), (0.62, 0.12)
@@ -74,18 +74,18 @@ class Throw(Jaco):
     def observation_size(self) -> int:
         return 37
 
-    def _place(self, data: mjx.Data, key: PRNGKeyArray) -> mjx.Data:
+    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
         low, high = jnp.array(_OBJECT_LOW), jnp.array(_OBJECT_HIGH)
         cube = jax.random.uniform(key, (2,), minval=low, maxval=high)
         return self._put_cube(data, cube)
 
-    def _points(self, data: mjx.Data) -> dict[str, Float[Array, "3"]]:
+    def _points(self, data: Data) -> dict[str, Float[Array, "3"]]:
         return super()._points(data) | {"goal": data.site_xpos[self._goal]}
 
     def _remember(self, points: dict[str, Any]) -> dict[str, Array]:
         return {"to_goal": points["goal"] - points["object"]}
 
-    def _observe(self, data: mjx.Data, memory: dict[str, Any]) -> Float[Array, "37"]:
+    def _observe(self, data: Data, memory: dict[str, Any]) -> Float[Array, "37"]:
         return jnp.concatenate([super()._observe(data, memory), memory["to_goal"]])
 
     def _reward(

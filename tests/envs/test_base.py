@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
-from mujoco import mjx
 
 from .conftest import BATCH
 
@@ -56,11 +55,6 @@ def test_positions_belong_to_the_last_substep(env, start, step, rng):
         mujoco.mj_kinematics(env.mj_model, data)
         np.testing.assert_allclose(after.obs[index, :3], data.body("hand").xpos, atol=1e-5)
         np.testing.assert_allclose(after.obs[index, 3:6], data.site("object").xpos, atol=1e-5)
-
-
-def test_the_state_can_be_handed_to_mujoco(env, start):
-    data = mjx.get_data(env.mj_model, lane(start.pipeline_state, 0))
-    np.testing.assert_allclose(data.body("hand").xpos, start.obs[0, :3], atol=1e-6)
 
 
 @pytest.fixture(scope="module")

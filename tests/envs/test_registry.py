@@ -41,7 +41,7 @@ def test_nothing_is_printed(program):
 
 @pytest.mark.parametrize("impl", ["wrap", "cpp", ""])
 def test_an_unknown_impl_is_refused_in_one_sentence(impl):
-    with pytest.raises(ValueError, match=f"no impl '{impl}'; use 'jax' or 'warp'") as caught:
+    with pytest.raises(ValueError, match=f"no impl '{impl}'; use 'auto', 'jax', 'c' or") as caught:
         envs.make("push", impl=impl)
     assert "\n" not in str(caught.value)
 
