@@ -8,6 +8,7 @@ from probes import CONFIG, RewardFromBoth
 
 import ndp_jax
 import train.rl.export
+from configs.fields import replaced
 from ndp_jax import normalize
 from train.rl.agent import hyperparameters, make_inference_fn, make_policy, observe
 from train.rl.ppo import make_learner
@@ -76,6 +77,12 @@ def test_an_exported_policy_is_the_learners(folder, config, state):
         "config": dataclasses.asdict(config)
         | {"network": {"hidden": [16], "initial_log_std": -0.5}},
     }
+
+
+@pytest.mark.parametrize("config", [replaced(CONFIG, {"alpha": 10.0})])
+def test_the_exported_primitive_has_the_alpha_of_the_run(folder):
+    policy = ndp_jax.load_policy(train.rl.export.export(folder))
+    assert policy.policy.head.dmp.alpha == 10
 
 
 @pytest.mark.parametrize("config", [CONFIG])
