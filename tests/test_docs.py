@@ -88,6 +88,9 @@ def made(untrained, tmp_path_factory):
     variables = writer.init(jax.random.key(0), jnp.zeros((40, 40)), None)
     about = {"image_size": 40, "start": "predicted"}
     save_writer(digits / "policy.msgpack", writer, variables, about=about)
+    for block in (block for blocks in BLOCKS.values() for block in blocks):
+        if named := re.match(r"# (\w+\.py)\n", block.code):
+            (folder / named[1]).write_text(block.code)
     return folder
 
 
@@ -96,6 +99,7 @@ def here(made, tmp_path, monkeypatch):
     """A copy of it, as the current folder."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # which gets the folder, for modules in it
     return tmp_path
 
 

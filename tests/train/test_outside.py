@@ -34,7 +34,7 @@ TINY = ["--num-envs", "4", "--minibatches", "4", "--eval-episodes", "4", "--eval
 def here(tmp_path, monkeypatch):
     """The current folder, with the two files of README."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "path", [*sys.path])  # which gets the folder
     for name in ("line", "reach"):
         (code,) = re.findall(rf"```python\n(# {name}.py\n.*?)```", README, re.DOTALL)
         (tmp_path / f"{name}.py").write_text(code)
