@@ -364,9 +364,7 @@ def test_a_part_of_somebody_else_is_named_by_who_writes_and_who_reads(path):
     _, params, statistics = learned("ndp")
     policy = Policy(head=primitive_head(OtherHead), hidden=(8, 8))
     save_policy(path, policy, params, statistics, about={}, parts=[OtherHead])
-    with pytest.raises(
-        ValueError, match=r"has a part .*:OtherHead; give load_policy its"
-    ):
+    with pytest.raises(ValueError, match=r"has a part .*:OtherHead; give load_policy its"):
         load_policy(path)
     loaded = load_policy(path, parts=[OtherHead])
     assert (type(loaded.policy.head), loaded.velocity_size) == (OtherHead, DIMS)

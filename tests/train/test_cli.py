@@ -583,6 +583,14 @@ def test_help_names_every_setting_with_default_and_help(capsys, arguments, confi
             assert re.search(rf"{flag(name)} .*?[a-z] .*?\(default: {re.escape(default)}\)", shown)
 
 
+def test_help_tells_ranges(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "(beta = alpha/4). (0.5 to 30) (default: 5.0)" in shown
+    assert "(0 to 1) (default: 0.99)" in shown
+
+
 @pytest.mark.slow
 def test_a_run_from_training_to_video(capsys, tmp_path):
     """Every command once, on a run too short to learn."""

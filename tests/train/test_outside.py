@@ -132,6 +132,14 @@ def test_a_task_may_leave_out_what_nobody_asks_for(here):
         make_controller("scripted", "bare:Bare", envs.make("bare:Bare"))
 
 
+def test_a_preset_is_a_configuration(here):
+    Path("bare.py").write_text(
+        "from envs.push import Push\n\nPRESET = 3\n\n\nclass Bare(Push):\n    pass\n"
+    )
+    with pytest.raises(ValueError, match="PRESET in the module of bare:Bare must be a configs.Tr"):
+        PRESETS["bare:Bare"]
+
+
 @pytest.mark.parametrize("policy", ["mine", "mine:HEAD", "configs:HEADS"])
 def test_a_policy_is_known_before_anything_is_compiled(policy):
     with pytest.raises(UserError, match=policy) as caught:
