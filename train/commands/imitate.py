@@ -70,9 +70,9 @@ class Imitate(Command, Generic[Imitated]):
 
 def sum_up(done: Any, console: Console) -> None:
     """What a `sweep_folder.Sweep` of imitations has found and left, and what to do with it."""
-    from train.sweeps import imitation_table, table
+    from train.sweeps import table
 
-    console.print(imitation_table.summary(done))
+    console.print(table.summary(done))
     folder = done.folder
     show(
         console,

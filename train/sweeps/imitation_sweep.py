@@ -14,7 +14,7 @@ from configs import CloneConfig, ImitateConfig
 from train.imitation import train as imitation
 from train.imitation.imitation_figures import Success, imitation_curves, success_bars
 from train.runs import loop, metrics
-from train.sweeps import imitation_table, sweep_folder, table
+from train.sweeps import sweep_folder, table
 from train.sweeps.grid import Grid
 from train.sweeps.sweep_folder import Run, Sweep
 from train.sweeps.table import Row
@@ -62,7 +62,7 @@ def complete(found: Sweep, *, console: Console, kit: imitation.Kit | None = None
     number = {member: place for place, member in enumerate(found.runs, 1)}
     with loop.held(found.folder, needs=needs, again=again):
         for group in found.groups:
-            unfinished = [member for member in group if not imitation_table.ended(member)]
+            unfinished = [member for member in group if not member.evaluation]
             if not unfinished:
                 continue
             kit = kit or imitation.prepare(group[0].config)
@@ -73,7 +73,7 @@ def complete(found: Sweep, *, console: Console, kit: imitation.Kit | None = None
                 except Diverged as problem:
                     console.print(str(problem), soft_wrap=True)
             kit = None  # makes room for the next
-        imitation_table.write(found)
+        table.write(found)
         draw(found)
     return found
 
@@ -95,7 +95,7 @@ def draw(found: Sweep) -> None:
 def drawable(member: Run) -> bool:
     """Whether a member came to its end with an error that a logarithmic axis can show."""
     last = metrics.last_row(member.folder, metrics.EVALUATIONS)
-    return bool(imitation_table.ended(member)) and last["error"] > 0
+    return bool(member.evaluation) and last["error"] > 0
 
 
 def bars(found: Sweep, members: list[Row]) -> list[Success]:

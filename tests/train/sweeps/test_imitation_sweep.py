@@ -19,7 +19,7 @@ from train.imitation import digit_writing
 from train.imitation import train as imitation
 from train.runs import metrics
 from train.runs import run as run_
-from train.sweeps import imitation_sweep, imitation_table, sweep_folder, table
+from train.sweeps import imitation_sweep, sweep_folder, table
 from train.sweeps.grid import lay_out
 
 SMALL = ("--samples", "32", "--held-out", "8", "--batch", "16", "--hidden", "8")
@@ -183,7 +183,7 @@ def test_clones_are_compared_by_success(tmp_path, axes):
     assert (member["error"], member["seconds"], member["success_low"]) == (0.1, 8.5, 0.4)
     (name,) = axes
     assert [row[name] for row in found["members"][::2]] == [*axes[name]] * 2
-    view = imitation_table.summary(made)
+    view = table.summary(made)
     assert [column.header for column in view.columns][-2:] == ["success", "error"]
     assert (made.folder / "curves.png").exists()
     assert (made.folder / "bars.png").exists() == (name == "policy")
