@@ -16,14 +16,12 @@ from train.imitation.imitation_figures import Success, imitation_curves, success
 from train.runs import loop, metrics
 from train.sweeps import sweep_folder, table
 from train.sweeps.grid import Grid
+from train.sweeps.sweep_figures import draw_best
 from train.sweeps.sweep_folder import Run, Sweep
 from train.sweeps.table import Row
 from train.system.errors import Diverged
 from train.system.hints import hint
 from train.system.runtime import versions
-
-MOST_CURVES = 12
-"""Settings that one figure can tell apart."""
 
 
 def sweep(grid: Grid, *, out: Path | None, console: Console) -> Sweep:
@@ -83,10 +81,7 @@ def draw(found: Sweep) -> None:
 
     Members that came to nothing are not drawn.
     """
-    best = [row["setting"] for row in table.read(found)["settings"][:MOST_CURVES]]
-    curves = [member.folder for member in found.runs if member.setting in best and drawable(member)]
-    if curves:
-        imitation_curves(curves, found.folder / "curves.png")
+    draw_best(found, imitation_curves, drawable)
     rows = bars(found, table.read(found)["members"])
     if rows:
         success_bars(rows, found.folder / "bars.png")

@@ -12,8 +12,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from configs import CloneConfig, DigitsConfig, TrainConfig
-from train.rl.evaluate import bootstrap_interval
 from train.runs import metrics, run
+from train.runs.intervals import bootstrap_interval
 from train.runs.metrics import EVALUATIONS, TIMING
 from train.runs.progress import SHORT
 from train.sweeps.grid import shown
