@@ -1,6 +1,7 @@
 """Many runs as one program: their states stacked, updated and evaluated together."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -93,12 +94,10 @@ def make_programs(
 
         return map_blocks(lambda part: (part, jax.vmap(block)(*part)), active, (states, keys))[1]
 
-    sharding = Population(
-        states=NamedSharding(mesh, BLOCKS),  # pyright: ignore[reportArgumentType]
-        member=NamedSharding(mesh, PartitionSpec()),  # pyright: ignore[reportArgumentType]
-        active=NamedSharding(mesh, PartitionSpec()),  # pyright: ignore[reportArgumentType]
-    )
+    spread, whole = NamedSharding(mesh, BLOCKS), NamedSharding(mesh, PartitionSpec())
+    sharding: Any = Population(states=spread, member=whole, active=whole)  # pyright: ignore
 
+    @partial(jax.jit, out_shardings=sharding)
     def start(hyper: Hyperparameters, keys: Array) -> Population:
         return Population(
             states=init(hyper, keys),
@@ -106,13 +105,16 @@ def make_programs(
             active=jnp.asarray(blocks, jnp.int32),
         )
 
+    @partial(jax.jit, donate_argnums=0, out_shardings=(sharding, None))
     def advance(population: Population) -> tuple[Population, dict[str, Array]]:
         states, metrics = update(population.active, population.states)
         return population.replace(states=states), metrics
 
+    @jax.jit
     def judge(population: Population, keys: Array, stochastic: Array) -> Outcome:
         return evaluate(population.active, stochastic, population.states, keys)
 
+    @partial(jax.jit, donate_argnums=0, out_shardings=sharding)
     def keep(population: Population, order: Int[Array, " slots"], active: Array) -> Population:
         def reorder(leaf: Array) -> Array:
             return leaf.reshape(len(order), *leaf.shape[2:])[order].reshape(leaf.shape)
@@ -120,19 +122,13 @@ def make_programs(
         states, member = jax.tree.map(reorder, (population.states, population.member))
         return Population(states=states, member=member, active=active)
 
-    started, advanced, judged, kept = (
-        jax.jit(start, out_shardings=sharding),
-        jax.jit(advance, donate_argnums=0, out_shardings=(sharding, None)),
-        jax.jit(judge),
-        jax.jit(keep, donate_argnums=0, out_shardings=sharding),
-    )
     return Programs(
-        init=lambda: started(hyper, keys),
-        update=advanced,
-        evaluate=lambda population, keys, stochastic: judged(
+        init=lambda: start(hyper, keys),
+        update=advance,
+        evaluate=lambda population, keys, stochastic: judge(
             population, keys, jnp.asarray(stochastic)
         ),
-        keep=lambda population, order, active: kept(
+        keep=lambda population, order, active: keep(
             population, jnp.asarray(order), jnp.asarray(active, jnp.int32)
         ),
         place=lambda population: jax.device_put(population, sharding),

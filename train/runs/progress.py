@@ -1,9 +1,8 @@
 """What a person watching a run sees: two live lines on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,27 +14,20 @@ SHORT = 100_000
 """Steps that are not counted in millions."""
 
 
-@runtime_checkable
-class Report(Protocol):
-    """Takes how far a run is after an update, and how well it learns."""
-
-    def __call__(self, *, steps: int, learning: str) -> None: ...
-
-
-@runtime_checkable
-class Show(Protocol):
-    """Shows how far a run is, and how well it learns, in a line each."""
-
-    def __call__(self, *, steps: int, pace: str, learning: str) -> None: ...
+Show = Callable[[int, str, str], None]
+"""Shows how many steps a run has done, its pace, and how well it learns."""
 
 
 @contextmanager
-def progress(console: Console, *, total: int) -> Iterator[Report]:
-    """Shows a run's pace and learning until `total` environment steps."""
+def progress(console: Console, *, total: int) -> Iterator[Callable[[int, str], None]]:
+    """Shows a run's pace and learning until `total` environment steps.
+
+    Gives what takes the steps after an update, and how well the run learns.
+    """
     with (live if console.is_terminal else lines)(console, total=total) as show:
         started, first = time.monotonic(), None
 
-        def report(*, steps: int, learning: str) -> None:
+        def report(steps: int, learning: str) -> None:
             nonlocal first
             now = time.monotonic()
             if first is None:
@@ -43,7 +35,7 @@ def progress(console: Console, *, total: int) -> Iterator[Report]:
                 console.print(f"First update done after {now - started:.0f} s")
                 return
             speed = (steps - first[1]) / (now - first[0])
-            show(steps=steps, pace=pace(steps, total, speed), learning=learning)
+            show(steps, pace(steps, total, speed), learning)
 
         yield report
 
@@ -79,7 +71,7 @@ def live(console: Console, *, total: int) -> Iterator[Show]:
     bar = bars.add_task("", total=total)
     with Live(Group(bars, below), console=console):
 
-        def show(*, steps: int, pace: str, learning: str) -> None:
+        def show(steps: int, pace: str, learning: str) -> None:
             bars.update(bar, completed=steps, description=pace)
             below.plain = learning
 
@@ -91,7 +83,7 @@ def lines(console: Console, *, total: int) -> Iterator[Show]:
     """A line every now and then."""
     shown = -float("inf")
 
-    def show(*, steps: int, pace: str, learning: str) -> None:
+    def show(steps: int, pace: str, learning: str) -> None:
         nonlocal shown
         now = time.monotonic()
         if now - shown >= SECONDS_BETWEEN_LINES or steps >= total:
