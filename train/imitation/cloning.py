@@ -211,7 +211,7 @@ def problem(config: CloneConfig) -> Problem:
         play = make_player(env, config)
 
         def finish(
-            variables: PyTree, folder: Path, console: Console, *, seed: int
+            variables: PyTree, folder: Path, console: Console, seed: int
         ) -> tuple[dict[str, Any], str]:
             console.print(f"Evaluating {config.eval_episodes} episodes ...")
             outcome = play(variables, held_out_key(seed), episodes=config.eval_episodes)

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
-from rich.console import Console
 
 from configs import DigitsConfig
 from ndp_jax import DMP, fit
@@ -247,10 +246,7 @@ def problem(config: DigitsConfig) -> Problem:
         def error(variables: PyTree) -> float:
             return judge_paths(write(variables, held_out), held_out)["error"]
 
-        def finish(
-            variables: PyTree, folder: Path, console: Console, *, seed: int
-        ) -> tuple[dict[str, Any], str]:
-            del console, seed
+        def finish(variables: PyTree, folder: Path, *_: Any) -> tuple[dict[str, Any], str]:
             written = write(variables, held_out)
             draw_comparison(written, held_out, folder / "digits.png")
             found = judge_paths(written, held_out)

@@ -66,18 +66,10 @@ class Play(Protocol):
     ) -> Outcome: ...
 
 
-@runtime_checkable
-class PlayBatch(Protocol):
-    """As many episodes as a configuration has environments: pure, to be jitted and vmapped."""
-
-    def __call__(
-        self,
-        params: PyTree,
-        obs_stats: RunningStats,
-        hyper: Hyperparameters,
-        key: PRNGKeyArray,
-        stochastic: Bool[Array, ""],
-    ) -> Outcome: ...
+PlayBatch = Callable[[PyTree, RunningStats, Hyperparameters, PRNGKeyArray, Array], Outcome]
+"""As many episodes as a configuration has environments: parameters, statistics of observations,
+hyperparameters, a key and whether to explore, (), to how they went. Pure, to be jitted and vmapped.
+"""
 
 
 def play(

@@ -81,9 +81,8 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
         plans = {}
         for number, group, home in unfinished:
             plans[number] = plan = settle(group, home, halving=found.halving, devices=devices)
-            console.print(
-                f"Group {number + 1} of {len(found.groups)}: {plan.sentence}", soft_wrap=True
-            )
+            which = f"Group {number + 1} of {len(found.groups)}"
+            console.print(f"{which}: {plan.sentence}", soft_wrap=True)
         for number, group, home in unfinished:
             if len(unfinished) > 1:
                 console.print(f"Group {number + 1}")
@@ -257,18 +256,10 @@ class Together(loop.Work[TrainConfig, Population]):
 
     def evaluate(self, state: Population) -> loop.Rows:
         """As a run is evaluated, all that are still trained."""
+        of_all = partial(play, self._group, self.programs, state, validation_key)
         episodes = self.config.num_envs
-        means, exploring = (
-            play(
-                self._group,
-                self.programs,
-                state,
-                validation_key,
-                episodes=episodes,
-                stochastic=stochastic,
-            )
-            for stochastic in (False, True)
-        )
+        means = of_all(episodes=episodes)
+        exploring = of_all(episodes=episodes, stochastic=True)
         return {member: measured(means[member], exploring[member]) for member in means}
 
     def select(self, state: Population, steps: int, evaluations: loop.Rows) -> Population:
