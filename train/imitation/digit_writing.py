@@ -78,9 +78,8 @@ def load(config: DigitsConfig) -> tuple[Digits, Digits]:
       UserError: a file cannot be read, or has too few digits.
     """
     if not config.data:
-        split = {"train": config.samples, "test": config.held_out}
-        learned, held_out = (digits.load(count, split=s) for s, count in split.items())  # pyright: ignore
-        return learned, held_out
+        learned = digits.load(config.samples, split="train")
+        return learned, digits.load(config.held_out, split="test")
     found = smnist.read(Path(config.data))
     count = len(found.images)
     if count < config.samples + config.held_out:
@@ -88,11 +87,9 @@ def load(config: DigitsConfig) -> tuple[Digits, Digits]:
             f"{config.data} holds {count} digits, but --samples {config.samples} and --held-out "
             f"{config.held_out} need {config.samples + config.held_out}; lower either."
         )
-    learned = slice(0, config.samples)
-    held_out = slice(count - config.held_out, count)
-    return tuple(  # pyright: ignore[reportReturnType]
-        Digits(*(array[part] for array in found)) for part in (learned, held_out)
-    )
+    learned = Digits(*(array[: config.samples] for array in found))
+    held_out = Digits(*(array[count - config.held_out :] for array in found))
+    return learned, held_out
 
 
 def fitted(

@@ -18,8 +18,8 @@ from train.rl.evaluate import Outcome, make_batch_player
 from train.rl.ppo import TrainState, make_learner
 from train.system.devices import AXIS, make_mesh
 
-BLOCKS = PartitionSpec(None, AXIS)
-"""Of a block's slots, over devices."""
+BLOCKS, WHOLE = PartitionSpec(None, AXIS), PartitionSpec()
+"""Of leaves (B, b, ...) whose slots are spread over devices, and of what each device has whole."""
 
 
 class Population(struct.PyTreeNode):
@@ -78,15 +78,17 @@ def make_programs(
     )
     keys = jnp.stack([jax.random.key(config.seed) for config in taken]).reshape(seats.shape)
 
-    @over_devices(mesh)
+    over_devices = partial(jax.shard_map, mesh=mesh, out_specs=BLOCKS, check_vma=False)
+
+    @partial(over_devices, in_specs=(BLOCKS, BLOCKS))
     def init(hyper: Hyperparameters, keys: Array) -> TrainState:
         return lax.map(lambda block: jax.vmap(learner.init)(*block), (keys, hyper))
 
-    @over_devices(mesh, whole=1)
+    @partial(over_devices, in_specs=(WHOLE, BLOCKS))
     def update(active: Int[Array, ""], states: TrainState):
         return map_blocks(jax.vmap(learner.update), active, states)
 
-    @over_devices(mesh, whole=2)
+    @partial(over_devices, in_specs=(WHOLE, WHOLE, BLOCKS, BLOCKS))
     def evaluate(active: Int[Array, ""], stochastic: Array, states: TrainState, keys: Array):
         def block(states: TrainState, key: Array) -> Outcome:
             outcome = play(states.params, states.observation, states.hyper, key, stochastic)
@@ -94,7 +96,7 @@ def make_programs(
 
         return map_blocks(lambda part: (part, jax.vmap(block)(*part)), active, (states, keys))[1]
 
-    spread, whole = NamedSharding(mesh, BLOCKS), NamedSharding(mesh, PartitionSpec())
+    spread, whole = NamedSharding(mesh, BLOCKS), NamedSharding(mesh, WHOLE)
     sharding: Any = Population(states=spread, member=whole, active=whole)  # pyright: ignore
 
     @partial(jax.jit, out_shardings=sharding)
@@ -133,26 +135,6 @@ def make_programs(
         ),
         place=lambda population: jax.device_put(population, sharding),
     )
-
-
-def over_devices(mesh: Mesh, *, whole: int = 0) -> Callable[[Callable], Callable]:
-    """Runs a function of leaves (B, b, ...) on every device for its share of the slots.
-
-    Args:
-      mesh: of the devices.
-      whole: how many leading arguments every device is given whole.
-    """
-
-    def decorate(fn: Callable) -> Callable:
-        def spread(*args: PyTree) -> PyTree:
-            specs = (PartitionSpec(),) * whole + (BLOCKS,) * (len(args) - whole)
-            return jax.shard_map(fn, mesh=mesh, in_specs=specs, out_specs=BLOCKS, check_vma=False)(
-                *args
-            )
-
-        return spread
-
-    return decorate
 
 
 def map_blocks(fn: Callable[[Any], tuple[Any, Any]], active: Int[Array, ""], tree: PyTree):
