@@ -190,3 +190,14 @@ def test_clones_are_compared_by_success(tmp_path, axes):
     if name == "policy":
         bars = imitation_sweep.bars(made, found["members"])
         assert bars[0] == ("push", "ndp", (0.5, 0.5)) and len(bars) == 4
+
+
+def test_clones_that_came_to_nothing_are_last(tmp_path):
+    grid = lay_out([CLONES["push"]], {"episodes": (20, 40)}, seeds=1, samples=None)
+    made = sweep_folder.fresh(grid, tmp_path / "sweep", halving=False, versions={})
+    for member in made.runs:
+        finished(member.folder, member.config, success=0.5, error=0.2)
+    (made.runs[0].folder / "evaluation.json").unlink()
+    table.write(made)
+    rows = table.read(made)["settings"]
+    assert [(row["setting"], row["success"]) for row in rows] == [(1, 0.5), (0, None)]
