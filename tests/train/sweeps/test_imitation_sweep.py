@@ -193,7 +193,7 @@ def test_clones_are_compared_by_success(tmp_path, axes):
 
 
 def test_clones_that_came_to_nothing_are_last(tmp_path):
-    grid = lay_out([CLONES["push"]], {"episodes": (20, 40)}, seeds=1, samples=None)
+    grid = lay_out([IMITATED["push"]], {"episodes": (20, 40)}, seeds=1, samples=None)
     made = sweep_folder.fresh(grid, tmp_path / "sweep", halving=False, versions={})
     for member in made.runs:
         finished(member.folder, member.config, success=0.5, error=0.2)
