@@ -20,7 +20,7 @@ from ndp_jax.writing import ParameterHead, PathHead, StrokeHead, Writer, integra
 from train.imitation import digits, smnist
 from train.imitation.digit_figures import draw_digits
 from train.imitation.digits import SIZE, STEPS, Digits
-from train.imitation.imitation import Loss, Material, Problem
+from train.imitation.learner import Loss, Material, Problem
 from train.system.errors import UserError
 
 MIDDLE = np.full(2, (SIZE - 1) / 2, np.float32)

@@ -12,8 +12,8 @@ from jaxtyping import Array, PyTree
 from rich.console import Console
 
 from configs import DigitsConfig, ImitateConfig
-from train.imitation.imitation import LearnerState, Material, Problem, make_learner
-from train.imitation.imitation_figures import imitation_curves
+from train.imitation.figures import imitation_curves
+from train.imitation.learner import LearnerState, Material, Problem, make_learner
 from train.runs import checkpoint, loop, run
 from train.system.hints import hint
 from train.system.runtime import versions
@@ -64,7 +64,7 @@ class Kit(NamedTuple):
     Attributes:
       problem: what is imitated.
       material: what is learned from.
-      update: the compiled gradient step of `imitation.Learner`; consumes the state it is given.
+      update: the compiled gradient step of `Learner`; consumes the state it is given.
     """
 
     problem: Problem

@@ -16,8 +16,8 @@ from train.runs import metrics, run
 from train.runs.intervals import bootstrap_interval
 from train.runs.metrics import EVALUATIONS, TIMING
 from train.runs.progress import SHORT
+from train.sweeps.folder import Run, Sweep
 from train.sweeps.grid import shown
-from train.sweeps.sweep_folder import Run, Sweep
 
 MEASURES = {
     TrainConfig: ("success", "best_success", "area", "returns", "distance"),

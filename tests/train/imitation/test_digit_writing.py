@@ -15,7 +15,7 @@ from ndp_jax import load_writer
 from train.imitation import digit_writing, digits
 from train.imitation.digit_writing import Examples, baselines, judge_paths, make_write, shifted
 from train.imitation.digits import Digits
-from train.imitation.imitation import make_learner
+from train.imitation.learner import make_learner
 from train.runs import run
 from train.system.errors import UserError
 

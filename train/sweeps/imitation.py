@@ -12,12 +12,12 @@ from rich.console import Console
 
 from configs import CloneConfig, ImitateConfig
 from train.imitation import train as imitation
-from train.imitation.imitation_figures import Success, imitation_curves, success_bars
+from train.imitation.figures import Success, imitation_curves, success_bars
 from train.runs import loop, metrics
-from train.sweeps import sweep_folder, table
+from train.sweeps import table
+from train.sweeps.figures import draw_best
+from train.sweeps.folder import Run, Sweep, fresh
 from train.sweeps.grid import Grid
-from train.sweeps.sweep_figures import draw_best
-from train.sweeps.sweep_folder import Run, Sweep
 from train.sweeps.table import Row
 from train.system.errors import Diverged
 from train.system.hints import hint
@@ -38,7 +38,7 @@ def sweep(grid: Grid, *, out: Path | None, console: Console) -> Sweep:
       Interrupted: SIGINT or SIGTERM arrived; a checkpoint has been written.
     """
     kit = imitation.prepare(cast(ImitateConfig, grid.members[0].config))  # before a folder is made
-    created = sweep_folder.fresh(grid, out, halving=False, versions=versions())
+    created = fresh(grid, out, halving=False, versions=versions())
     return complete(created, console=console, kit=kit)
 
 

@@ -15,7 +15,7 @@ from configs import DigitsConfig
 from ndp_jax import DMP
 from ndp_jax.dmp import METHODS
 from ndp_jax.writing import Writer, integrate
-from train.bench.bench import compiled, machine, seconds
+from train.bench.speed import compiled, machine, seconds
 from train.imitation.digit_writing import MIDDLE, make_dmp, make_writer
 from train.imitation.digits import SIZE
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from configs import IMITATED
-from train.imitation import imitation_figures as figures
-from train.imitation.imitation_figures import Success
+from train.imitation import figures
+from train.imitation.figures import Success
 from train.runs import metrics, plots, run
 from train.runs.intervals import bootstrap_interval
 from train.system.errors import UserError

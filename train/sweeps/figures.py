@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from train.runs import metrics, plots
 from train.runs.plots import plt
+from train.sweeps.folder import Run, Sweep
 from train.sweeps.grid import shown
-from train.sweeps.sweep_folder import Run, Sweep
 from train.sweeps.table import Row, interval, read
 
 TITLES = {
