@@ -119,11 +119,7 @@ def outcome(final: rollout.Episodes, poses: Pose | None) -> Outcome:
 
 
 def in_batches(
-    batch: Callable[[PRNGKeyArray], Outcome],
-    key: PRNGKeyArray,
-    *,
-    episodes: int,
-    num_envs: int,
+    batch: Callable[[PRNGKeyArray], Outcome], key: PRNGKeyArray, *, episodes: int, num_envs: int
 ) -> Outcome:
     """So many episodes, `num_envs` at a time.
 

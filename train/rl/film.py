@@ -50,11 +50,7 @@ MARGIN = 0.1
 
 
 def plans(
-    policy: Policy,
-    params: PyTree,
-    statistics: RunningStats,
-    outcome: Outcome,
-    action_scale: float,
+    policy: Policy, params: PyTree, statistics: RunningStats, outcome: Outcome, action_scale: float
 ) -> Plan:
     """What a policy planned at each query of N episodes: paths (N, Q, K, D), goals (N, Q, D).
 
@@ -63,13 +59,8 @@ def plans(
     """
     inputs: Any = outcome.inputs
     position = inputs.position
-    answer: Any = policy.apply(
-        params,
-        normalize(statistics, inputs.observation),
-        position,
-        inputs.velocity,
-        mutable=["intermediates"],
-    )
+    asked = normalize(statistics, inputs.observation), position, inputs.velocity
+    answer: Any = policy.apply(params, *asked, mutable=["intermediates"])
     output, sown = answer
     if "intermediates" in sown:
         return sown["intermediates"]["head"]["plan"][0]
