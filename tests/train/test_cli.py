@@ -24,7 +24,7 @@ from train.commands.resume import Resume
 from train.rl import controllers, film
 from train.rl import train as rl
 from train.runs import metrics, run
-from train.sweeps import sweep_folder
+from train.sweeps.folder import fresh
 from train.sweeps.grid import lay_out
 from train.system.errors import Interrupted, Stopped, UserError
 
@@ -330,7 +330,7 @@ def sweeps(imitations):
     """Sweeps that have not begun: one of digits, one of reinforcement learning."""
     for name, config in (("sweep", IMITATED["digits"]), ("rl-sweep", PRESETS["push"])):
         grid = lay_out([config], {}, seeds=2, samples=None)
-        sweep_folder.fresh(grid, imitations / name, halving=False, versions={})
+        fresh(grid, imitations / name, halving=False, versions={})
     return imitations
 
 

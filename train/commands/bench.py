@@ -53,17 +53,17 @@ class Bench(Command):
         import jax
 
         import envs
-        from train.bench import bench
+        from train.bench import speed
 
         jax.config.update("jax_enable_compilation_cache", False)  # compiling is measured, too
         if self.digits:
-            from train.bench.bench_digits import bench_digits
+            from train.bench.digits import bench_digits
 
             bench_digits(DigitsConfig(), console=console)
             return
         if not self.members:
-            num_envs = self.num_envs or bench.ENVIRONMENTS
-            bench.bench(self.tasks or envs.TASKS, num_envs=num_envs, console=console)
+            num_envs = self.num_envs or speed.ENVIRONMENTS
+            speed.bench(self.tasks or envs.TASKS, num_envs=num_envs, console=console)
             return
         for task in self.tasks or ("push",):
-            bench.bench_sweeps(self.learner(task), self.members, console=console)
+            speed.bench_sweeps(self.learner(task), self.members, console=console)

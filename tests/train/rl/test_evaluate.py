@@ -6,7 +6,8 @@ import pytest
 from scipy.stats import binomtest
 
 from train.rl import rollout
-from train.rl.evaluate import Outcome, Pose, summarize, wilson_interval
+from train.rl.evaluate import Outcome, Pose, summarize
+from train.runs.intervals import wilson_interval
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 256), (13, 20), (250, 256), (256, 256)])

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import envs
-from train.bench import bench
+from train.bench import speed
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def env():
 
 @pytest.fixture(scope="module")
 def measured(env):
-    return bench.mjx_speed(env, 3)
+    return speed.mjx_speed(env, 3)
 
 
 @pytest.mark.slow
@@ -37,15 +37,15 @@ def test_c_mujoco_is_told_what_mjx_was(env, measured):
 @pytest.mark.slow
 def test_sweeps_are_timed_next_to_a_run_alone(capsys, monkeypatch):
     """Of compiling and of an update, as if the clock had said so."""
-    spent, measure = iter([(1.0, 0.2), (3.0, 0.6)]), bench.update_seconds
+    spent, measure = iter([(1.0, 0.2), (3.0, 0.6)]), speed.update_seconds
 
     def told(update, state):
         measure(update, state)
         return next(spent)
 
-    monkeypatch.setattr(bench, "make_env", lambda config: probes.RewardFromBoth())
-    monkeypatch.setattr(bench, "update_seconds", told)
-    bench.bench_sweeps(probes.CONFIG, [2], console=Console(width=100, force_terminal=False))
+    monkeypatch.setattr(speed, "make_env", lambda config: probes.RewardFromBoth())
+    monkeypatch.setattr(speed, "update_seconds", told)
+    speed.bench_sweeps(probes.CONFIG, [2], console=Console(width=100, force_terminal=False))
     shown = capsys.readouterr().out
     assert re.search(r"│ alone +│ 1 s +│ 0\.20 s +│ 0\.200 s +│ 1 ", shown)
     assert re.search(r"│ 2 +│ 3 s +│ 0\.60 s +│ 0\.300 s +│ 1\.50 ", shown)
@@ -53,12 +53,12 @@ def test_sweeps_are_timed_next_to_a_run_alone(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_the_table_states_both_speeds_and_what_measuring_took(env, measured, capsys, monkeypatch):
-    c_speed = bench.c_speed
-    monkeypatch.setattr(bench, "PRIMITIVES", ((4, 2, 3, 5),))
+    c_speed = speed.c_speed
+    monkeypatch.setattr(speed, "PRIMITIVES", ((4, 2, 3, 5),))
     monkeypatch.setattr(envs, "make", lambda task: env)
-    monkeypatch.setattr(bench, "mjx_speed", lambda env, num_envs: (1234.4, *measured[1:]))
-    monkeypatch.setattr(bench, "c_speed", lambda *_: c_speed(*_) and 98765.4)
-    bench.bench(["push"], num_envs=3, console=Console(width=100, force_terminal=False))
+    monkeypatch.setattr(speed, "mjx_speed", lambda env, num_envs: (1234.4, *measured[1:]))
+    monkeypatch.setattr(speed, "c_speed", lambda *_: c_speed(*_) and 98765.4)
+    speed.bench(["push"], num_envs=3, console=Console(width=100, force_terminal=False))
     shown = capsys.readouterr().out
     assert re.search(r"│ push +│ 3 +│ 1,234 +│ 98,765 +│ \d+ s +│", shown)
     assert len(re.findall(r"Measured.* in \d+ s", shown)) == 2
