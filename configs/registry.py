@@ -20,7 +20,11 @@ class Registry(Mapping[str, Item]):
         self._ours, self._load = ours, load
 
     def __getitem__(self, name: str) -> Item:
-        return self._load(name) if is_outside(name) else self._ours[name]
+        if is_outside(name):
+            return self._load(name)
+        if name not in self._ours:
+            raise KeyError(f"there is no {name!r} among {', '.join(self._ours)}")
+        return self._ours[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._ours or (is_outside(str(name)) and not self.refusal(str(name)))

@@ -173,8 +173,9 @@ def success_bars(rows: Sequence[Success], path: Path) -> None:
 def draw_success(rows: Sequence[Success]) -> Figure:
     """Draws the bars of `success_bars`."""
     tasks = list(dict.fromkeys(row.task for row in rows))
-    policies = list(reversed(dict.fromkeys((*CLONED, *(row.policy for row in rows)))))
-    policies = [policy for policy in policies if any(row.policy == policy for row in rows)]
+    drawn = {row.policy for row in rows}
+    known = (*CLONED, *sorted(drawn - {*CLONED}))
+    policies = [policy for policy in reversed(known) if policy in drawn]
     width = WIDTH / len(policies)
 
     def centre(row: Success) -> float:

@@ -62,8 +62,8 @@ def plans(
     asked = normalize(statistics, inputs.observation), position, inputs.velocity
     answer: Any = policy.apply(params, *asked, mutable=["intermediates"])
     output, sown = answer
-    if "intermediates" in sown:
-        return sown["intermediates"]["head"]["plan"][0]
+    if plan := sown.get("intermediates", {}).get("head", {}).get("plan"):
+        return plan[0]
     moves = action_scale * output.mean[..., : position.shape[-1]]
     start = position[..., None, :]
     return Plan(path=jnp.concatenate([start, start + jnp.cumsum(moves, axis=-2)], -2), goal=None)

@@ -57,10 +57,10 @@ def shown():
 
 
 def test_the_primitive_is_the_configured_one(env):
-    primitive = Primitive(n_basis=4, kernel="linear", forcing="unscaled", alpha_x=2.0, substeps=3)
+    told = {"n_basis": 4, "kernel": "linear", "forcing": "unscaled", "alpha": 7.0, "alpha_x": 2.0}
+    primitive = Primitive(**told, substeps=3)
     head = cloning.make_clone(env, dataclasses.replace(CONFIG, primitive=primitive)).head
-    shape = {"n_basis": 4, "n_steps": 3 * CHUNK, "alpha_x": 2.0}
-    assert head.dmp == DMP(kernel="linear", forcing="unscaled", **shape)
+    assert head.dmp == DMP(**told, n_steps=3 * CHUNK)
 
 
 def test_some_demonstrations_are_held_out_and_all_others_learned():
