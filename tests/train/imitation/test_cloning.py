@@ -20,7 +20,7 @@ from train.cli import main
 from train.imitation import cloning, demonstrations
 from train.imitation import train as imitation
 from train.imitation.demonstrations import Demonstrations
-from train.rl import render
+from train.rl import film
 from train.rl.agent import Inputs, make_env
 from train.runs import metrics
 from train.system.errors import UserError
@@ -187,7 +187,7 @@ def test_the_script_demonstrates_what_is_configured(shown, monkeypatch):
 def push(request, monkeypatch):
     """What push is, filmed in little."""
     monkeypatch.setattr(envs, "make", lambda task, **options: request.param(**options))
-    monkeypatch.setattr(render, "Camera", partial(Camera, height=48, width=64, plain=True))
+    monkeypatch.setattr(film, "Camera", partial(Camera, height=48, width=64, plain=True))
 
 
 @pytest.mark.usefixtures("push", "renderer")
