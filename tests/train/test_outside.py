@@ -18,7 +18,7 @@ from configs.fields import replaced, settings
 from ndp_jax import load_policy
 from train.cli import main
 from train.commands.parsing import parse
-from train.imitation import demonstrations
+from train.imitation import demonstrations, figures
 from train.rl import memory
 from train.rl.agent import hyperparameters, make_inference_fn, make_policy, observe
 from train.rl.controllers import make_controller
@@ -71,7 +71,7 @@ def test_a_head_is_trained_plotted_evaluated_exported_and_loaded(here):
     assert json.loads((folder / "evaluation.json").read_text())["episodes"] == 4
 
     assert Path("curves.png").stat().st_size > 0
-    figure = plots.draw(plots.gather([folder]), "mean")
+    figure = plots.draw(plots.gather([folder], plots.read), "mean")
     axis = figure.axes[0]
     assert axis.get_legend_handles_labels()[1] == ["line, 1 run"]
     assert {line.get_color() for line in axis.lines} == {HEADS["line:line"].color}
@@ -103,6 +103,15 @@ def test_what_a_head_does_not_name_means_nothing_to_it(here):
         assert idle(config) == set(settings(config.primitive))
         with pytest.raises(UserError, match="--alpha means nothing to --policy line:line; leave"):
             check_idle(config, ["chunk", "alpha"])
+
+
+def test_clones_with_a_head_have_bars_beside_ours(here):
+    rows = [figures.Success("push", policy, (0.5,)) for policy in ("ndp", "nn", "line:line")]
+    figure = figures.draw_success(rows)
+    axis = figure.axes[0]
+    assert axis.get_legend_handles_labels()[1][:3] == ["line", "nn", "ndp"]
+    assert len({bar.get_x() for bar in axis.patches if bar.get_width()}) == 3
+    plots.plt.close(figure)
 
 
 def test_a_head_of_other_sizes_is_refused(here):
