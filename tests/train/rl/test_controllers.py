@@ -22,17 +22,17 @@ def states(env):
 
 
 def test_random_actions_fill_their_range(env, states):
-    actions = controllers.make_controller("random", "push", env)(states, KEY)
+    actions = controllers.make_controller("random", "push", env)(KEY, states)[0][:, 0]
     assert actions.shape == (500, 3)
     np.testing.assert_allclose(actions.min(axis=0), -0.5, atol=0.02)
     np.testing.assert_allclose(actions.max(axis=0), 0.5, atol=0.02)
     np.testing.assert_allclose(actions.mean(axis=0), 0, atol=0.06)
-    again = controllers.make_controller("random", "push", env)(states, jax.random.key(1))
+    again = controllers.make_controller("random", "push", env)(jax.random.key(1), states)[0][:, 0]
     assert (again != actions).all()
 
 
 def test_no_action_is_none(env, states):
-    actions = controllers.make_controller("zero", "push", env)(states, KEY)
+    actions = controllers.make_controller("zero", "push", env)(KEY, states)[0][:, 0]
     np.testing.assert_array_equal(actions, np.zeros((500, 3)))
 
 
