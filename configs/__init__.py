@@ -23,6 +23,8 @@ def from_outside(task: str) -> TrainConfig:
       ValueError: there is no such task.
     """
     preset = getattr(envs.module(task), "PRESET", TrainConfig(task=task))
+    if not isinstance(preset, TrainConfig):
+        raise ValueError(f"PRESET in the module of {task} must be a configs.TrainConfig.")
     return dataclasses.replace(preset, task=task)
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import tyro
+
 from configs.fields import (
     BOOKKEEPING,
     NOT_NEGATIVE,
@@ -15,7 +17,7 @@ from configs.fields import (
     tells_ranges,
 )
 from configs.heads import HEADS, Head, policy_option
-from configs.registry import task_option
+from envs import TASKS
 
 STIFFNESS = between(0.5, 30, if_used=True)
 """To which `ndp_jax.dmp` clamps an alpha that it is given."""
@@ -24,10 +26,16 @@ DECAY = between(1e-6, 100, if_used=True)
 """In which every kernel's basis functions are finite numbers."""
 
 
+def task_option(metavar: str, more: str = "") -> object:
+    """A word that names a task."""
+    tasks = f"{', '.join(TASKS[:-1])} or {TASKS[-1]}, or the package.module:Class of your own"
+    return tyro.conf.arg(metavar=metavar, help=f"Task: {tasks}{f'; {more}' if more else ''}.")
+
+
 @tells_ranges
 @dataclass(frozen=True)
 class Primitive:
-    """The dynamic movement primitive inside the ndp policy (ignored by those without)."""
+    """The dynamic movement primitive inside a policy that has one."""
 
     n_basis: Annotated[int, POSITIVE, at_most(1_000)] = 6
     """Basis functions per degree of freedom (N)."""
@@ -113,7 +121,7 @@ class TrainConfig:
     rollout_steps: Annotated[int, POSITIVE] = 150
     """Environment steps per environment and update; divides the episode."""
     chunk: Annotated[int, POSITIVE] = 5
-    """Environment steps per policy query (T), unless it is ppo's; divides rollout_steps."""
+    """Environment steps per policy query (T) of policies with chunks; divides rollout_steps."""
     eval_episodes: Annotated[int, BOOKKEEPING, POSITIVE, at_most(1_000_000)] = 256
     """Deterministic episodes evaluated after the last update."""
     eval_every: Annotated[int, BOOKKEEPING, NOT_NEGATIVE] = 20

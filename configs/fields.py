@@ -43,8 +43,9 @@ class Bound:
 
     Attributes:
       demand: what a refusal says of others.
-      low, high: the ends.
-      open: `low` itself is refused.
+      low: the lower end.
+      high: the upper end.
+      open: the lower end itself is refused.
       if_used: not looked at where the setting means nothing to what learns.
     """
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from configs.base import DECAY, STIFFNESS, Primitive
+from configs.base import DECAY, STIFFNESS, Primitive, task_option
 from configs.fields import (
     BOOKKEEPING,
     CONSTANT,
@@ -16,7 +16,6 @@ from configs.fields import (
     tells_ranges,
 )
 from configs.heads import CLONED, Head, policy_option
-from configs.registry import task_option
 
 IMITATED_TASK = task_option("digits|TASK", "or digits")
 

@@ -3,9 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-import tyro
-
-from envs import TASKS
 from envs.outside import is_outside
 
 Item = TypeVar("Item")
@@ -23,29 +20,25 @@ class Registry(Mapping[str, Item]):
         self._ours, self._load = ours, load
 
     def __getitem__(self, name: str) -> Item:
-        return self._load(name) if is_outside(name) else self._ours[name]
+        if is_outside(name):
+            return self._load(name)
+        if name not in self._ours:
+            raise KeyError(f"there is no {name!r} among {', '.join(self._ours)}")
+        return self._ours[name]
 
     def __contains__(self, name: object) -> bool:
-        try:
-            return isinstance(name, str) and bool(self[name])
-        except (KeyError, ValueError):
-            return False
+        return name in self._ours or (is_outside(str(name)) and not self.refusal(str(name)))
 
     def refusal(self, name: str) -> str:
-        """Why a name that says where it is does not lead there, for people; empty for others."""
+        """Why a name that says where it is leads nowhere, for people; empty if it does not."""
         try:
-            return "" if not is_outside(name) or self._load(name) else ""
+            self._load(name)
         except ValueError as problem:
             return str(problem)
+        return ""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._ours)
 
     def __len__(self) -> int:
         return len(self._ours)
-
-
-def task_option(metavar: str, more: str = "") -> object:
-    """A word that names a task."""
-    tasks = f"{', '.join(TASKS[:-1])} or {TASKS[-1]}, or the package.module:Class of your own"
-    return tyro.conf.arg(metavar=metavar, help=f"Task: {tasks}{f'; {more}' if more else ''}.")

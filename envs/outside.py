@@ -1,6 +1,6 @@
 """What others wrote, by names like `package.module:NAME`."""
 
-import importlib
+import importlib.util
 import os
 import sys
 from typing import Any
@@ -24,7 +24,7 @@ def load(name: str) -> Any:
       ValueError: there is no such module, or nothing of that name in it.
     """
     module, _, inside = name.partition(":")
-    if os.getcwd() not in sys.path:
+    if not importlib.util.find_spec(module.partition(".")[0]):
         sys.path.append(os.getcwd())
     try:
         found = importlib.import_module(module)

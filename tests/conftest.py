@@ -1,6 +1,8 @@
 """Checks every annotated call (set up before any test imports us) and keeps compiled programs."""
 
 import os
+import sys
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -15,6 +17,7 @@ def checked(function):
     return function if function.__name__ == "__init__" else beartyped(function)
 
 
+sys.path.insert(0, str(Path(__file__).parent))
 install_import_hook(["ndp_jax", "train", "envs"], f"{__name__}.checked")
 
 # The same examples on every machine, however slow or busy it is.

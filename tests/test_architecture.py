@@ -1,4 +1,4 @@
-"""The arrows between the packages, and between the rooms of `train/`, point one way."""
+"""The arrows between the packages, and between the modules and rooms in each, point one way."""
 
 import ast
 import graphlib
@@ -15,8 +15,26 @@ MAY_IMPORT = {
     "train": {"ndp_jax", "envs", "configs"},
 }
 
-ROOMS = ("system", "runs", "rl", "imitation", "sweeps", "bench", "commands", "cli")
-"""Of `train/`, each of which may import those before it."""
+FLOORS = {
+    "ndp_jax": (
+        *({"dmp", "distributions", "networks", "normalize"}, {"fitting", "policies"}),
+        *({"heads", "writing"}, {"export"}, {"__init__"}, {"__main__"}),
+    ),
+    "envs": (
+        *({"importing", "xla_flags", "outside", "fusion", "tabletop"}, {"base"}),
+        *({"sawyer", "jaco"}, {"throw", "pick", "push", "soccer", "faucet"}),
+        *({"camera", "limits"}, {"__init__"}, {"gym"}),
+    ),
+    "configs": (
+        *({"fields", "registry"}, {"heads"}, {"base"}, {"imitation"}),
+        *({"throw", "pick", "push", "soccer", "faucet"}, {"__init__"}),
+    ),
+    "train": (
+        *({"system"}, {"runs"}, {"rl"}, {"imitation"}, {"sweeps"}, {"bench"}),
+        *({"commands"}, {"cli"}, {"__init__"}),
+    ),
+}
+"""Modules, or folders of them, that may import those on the floors below their own."""
 
 
 def imported(source: str) -> set[str]:
@@ -38,8 +56,8 @@ def imports_of(package: str) -> set[str]:
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_packages_import_only_what_they_may(package: str) -> None:
-    siblings = imports_of(package) & (MAY_IMPORT.keys() - {package})
-    assert siblings <= MAY_IMPORT[package]
+    others = {*MAY_IMPORT, "tests", "examples"} - {package}
+    assert imports_of(package) & others <= MAY_IMPORT[package]
 
 
 def test_configs_need_only_what_python_has_and_annotations() -> None:
@@ -76,24 +94,39 @@ def arrows_within(package: str) -> dict[str, set[str]]:
     arrows: dict[str, set[str]] = {name: set() for name in modules}
     for name, file in modules.items():
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            if isinstance(node, ast.Import):
+                arrows[name] |= {alias.name for alias in node.names} & modules.keys()
+            elif isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{name} imports by relative names"
                 named = {f"{node.module}.{alias.name}" for alias in node.names}
                 arrows[name] |= (named & modules.keys()) or ({node.module} & modules.keys())
     return arrows
 
 
 def room(module: str) -> str:
-    return module.split(".")[1]
+    """The first folder or file inside the package that a module belongs to."""
+    return (module.split(".") + ["__init__"])[1]
 
 
-def test_rooms_import_only_those_below() -> None:
+def floor(module: str) -> int:
+    (number,) = (n for n, rooms in enumerate(FLOORS[module.split(".")[0]]) if room(module) in rooms)
+    return number
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_modules_import_only_those_on_floors_below(package: str) -> None:
     upwards = [
         (module, other)
-        for module, others in arrows_within("train").items()
-        for other in others - {"train"}
-        if module != "train" and ROOMS.index(room(other)) > ROOMS.index(room(module))
+        for module, others in arrows_within(package).items()
+        for other in others
+        if room(other) != room(module) and floor(other) >= floor(module)
     ]
     assert not upwards
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_floors_name_all_that_there_is_and_nothing_else(package: str) -> None:
+    assert set(map(room, modules_of(package))) == set().union(*FLOORS[package])
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -103,6 +136,22 @@ def test_no_module_imports_itself_through_others(package: str) -> None:
 
 def test_train_is_as_deep_as_its_rooms() -> None:
     files = [file.relative_to(ROOT / "train") for file in (ROOT / "train").rglob("*.py")]
-    assert {file.parts[0].removesuffix(".py") for file in files} == {*ROOMS, "__init__"}
     assert max(len(file.parts) for file in files) == 2
     assert sum(len(file.parts) == 1 for file in files) <= 5
+
+
+@pytest.mark.parametrize("package", ["ndp_jax", "envs"])
+def test_tests_of_a_package_need_no_other(package: str) -> None:
+    assert imports_of(f"tests/{package}") & MAY_IMPORT.keys() == {package}
+
+
+def test_tests_mirror_what_they_test() -> None:
+    def folders(place: Path) -> set[str]:
+        return {file.parent.name for file in place.glob("*/*.py")}
+
+    assert folders(ROOT / "tests") == MAY_IMPORT.keys()
+    assert folders(ROOT / "tests" / "train") < set().union(*FLOORS["train"])
+
+
+def test_examples_need_no_learner() -> None:
+    assert imports_of("examples") & MAY_IMPORT.keys() == {"ndp_jax", "envs"}

@@ -1,4 +1,5 @@
-"""One compiled environment per task for all tests of this folder; compiling is most of their time.
+"""One compiled environment per task for all tests of this folder; compiling is most of their time,
+so that nothing is compiled for a test that needs the environment alone.
 
 A test module says which task it is about: `TASK = "push"`.
 """
@@ -28,15 +29,17 @@ class Compiled(NamedTuple):
     env: Any
     reset: Callable[..., Any]
     step: Callable[..., Any]
-    start: Any
 
 
 @functools.cache
 def compiled(task: str) -> Compiled:
     env = envs.make(task)
-    reset, step = jax.jit(jax.vmap(env.reset)), jax.jit(jax.vmap(env.step))
-    start = reset(jax.random.split(jax.random.key(0), BATCH))
-    return Compiled(env, reset, step, start)
+    return Compiled(env, jax.jit(jax.vmap(env.reset)), jax.jit(jax.vmap(env.step)))
+
+
+@functools.cache
+def started(task: str) -> Any:
+    return compiled(task).reset(jax.random.split(jax.random.key(0), BATCH))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ def step(request):
 
 @pytest.fixture(scope="module")
 def start(request):
-    return compiled(request.module.TASK).start
+    return started(request.module.TASK)
 
 
 @pytest.fixture(scope="module")

@@ -307,6 +307,15 @@ def test_a_file_of_an_older_format_acts_as_before(path, loaded, number):
     np.testing.assert_array_equal(older(observation, velocity), loaded(observation, velocity))
 
 
+def test_the_primitive_of_an_older_file_has_the_alpha_that_stands_beside_it(path, loaded):
+    _, _, body = path.read_bytes().partition(b"\n")
+    saved = serialization.msgpack_restore(body)
+    saved["policy"]["head"]["alpha"] = 7.0
+    body = serialization.msgpack_serialize(saved)
+    path.write_bytes(f"ndp_jax policy 4 {hashlib.sha256(body).hexdigest()}\n".encode() + body)
+    assert (loaded.policy.head.dmp.alpha, load_policy(path).policy.head.dmp.alpha) == (5, 7)
+
+
 def test_format_4_knows_these_fields():
     """Other fields need another format, and a `load_policy` that reads both."""
     fields = {
@@ -349,6 +358,19 @@ def test_a_part_that_cannot_be_described_is_refused(path):
     with pytest.raises(ValueError, match=r"cannot hold PosixPath; it"):
         save_policy(path, *learned("ndp"), about={"path": Path()})
     assert not path.exists()
+
+
+def test_a_part_of_somebody_else_is_named_by_who_writes_and_who_reads(path):
+    _, params, statistics = learned("ndp")
+    policy = Policy(head=primitive_head(OtherHead), hidden=(8, 8))
+    save_policy(path, policy, params, statistics, about={}, parts=[OtherHead])
+    with pytest.raises(ValueError, match=r"has a part .*:OtherHead; give load_policy its"):
+        load_policy(path)
+    loaded = load_policy(path, parts=[OtherHead])
+    assert (type(loaded.policy.head), loaded.velocity_size) == (OtherHead, DIMS)
+    observation, velocity = inputs((4,))
+    expected = means(policy, params, statistics, observation, jnp.zeros_like(velocity), velocity)
+    np.testing.assert_allclose(loaded(observation, velocity), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_full_disk_leaves_the_earlier_file(path, loaded, monkeypatch):

@@ -109,6 +109,20 @@ def test_actions_retrace_the_primitive(forcing, unit):
     np.testing.assert_allclose(second, path[:, 2 * SUBSTEPS], atol=1e-5)
 
 
+def test_the_primitive_has_the_alpha_that_is_used_where_it_is_known():
+    for alpha in (7, 7.0, jnp.asarray(7.0)):
+        assert primitive_head(alpha=alpha).dmp == replace(primitive_head().dmp, alpha=7)
+    assert primitive_head().dmp.alpha == 5
+
+    def reached(alpha):
+        policy, params = initialised(primitive_head(alpha=alpha))
+        return jnp.sum(policy.apply(params, *inputs((4,))).mean, axis=1)
+
+    traced = jax.jit(jax.vmap(reached))(jnp.array([7.0, 9.0]))
+    np.testing.assert_allclose(traced, [reached(7.0), reached(9.0)], atol=1e-5)
+    assert not np.allclose(traced[0], traced[1], atol=1e-3)
+
+
 def test_a_moving_robot_keeps_moving():
     """dy0 is the robot's own velocity: the first action continues it."""
     policy, params = initialised(primitive_head())

@@ -9,8 +9,8 @@ import probes
 from probes import CONFIG
 from rich.console import Console
 
-from train.sweeps import sweep_folder
 from train.sweeps import train as sweeps
+from train.sweeps.folder import load
 from train.sweeps.grid import lay_out
 from train.system import runtime
 
@@ -27,7 +27,7 @@ def run(folder: Path, *, halving: bool = False, axes=AXES, seeds: int = 2, conso
         if not (folder / "sweep.json").exists():
             grid = lay_out([BASE], axes, seeds=seeds, samples=None)
             return sweeps.sweep(grid, out=folder, halving=halving, devices=1, console=console)
-        return sweeps.complete(sweep_folder.load(folder), devices=1, console=console)
+        return sweeps.complete(load(folder), devices=1, console=console)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,26 @@ import re
 import signal
 import subprocess
 import sys
-import types
 from pathlib import Path
 
+import imageio
+import imageio_ffmpeg
 import numpy as np
 import pytest
+from sketch import Sketch
 
 import envs
 import ndp_jax
-import train.imitation.train
 from configs import IMITATED, PRESETS
 from configs.fields import flag, replaced, settings
+from envs import camera
 from train.cli import main
 from train.commands import tasks
 from train.commands.parsing import parse
 from train.commands.resume import Resume
-from train.rl import controllers, film
 from train.rl import train as rl
 from train.runs import metrics, run
-from train.sweeps import sweep_folder
+from train.sweeps.folder import fresh
 from train.sweeps.grid import lay_out
 from train.system.errors import Interrupted, Stopped, UserError
 
@@ -330,7 +331,7 @@ def sweeps(imitations):
     """Sweeps that have not begun: one of digits, one of reinforcement learning."""
     for name, config in (("sweep", IMITATED["digits"]), ("rl-sweep", PRESETS["push"])):
         grid = lay_out([config], {}, seeds=2, samples=None)
-        sweep_folder.fresh(grid, imitations / name, halving=False, versions={})
+        fresh(grid, imitations / name, halving=False, versions={})
     return imitations
 
 
@@ -365,57 +366,6 @@ def test_a_sweep_of_both_kinds_is_refused(capsys, sweeps):
     assert "has members of `ndp train` and" in refuse(capsys, "imitate", "--resume", "sweep")
 
 
-@pytest.fixture
-def imitation(monkeypatch):
-    """Stands in for the loop; returns what it was asked."""
-    asked = []
-
-    def noting(name, answer):
-        def function(*arguments, **options):
-            options.pop("console", None)
-            asked.append((name, *arguments, options))
-            return answer
-
-        return function
-
-    answers = {
-        "imitate": Path("digits"),
-        "resume": Path("digits"),
-        "export": Path("policy.msgpack"),
-        "render": Path("digits.png"),
-        "evaluate": {"error": 0.25, "worst": 3.5, "samples": 2000},
-    }
-    stub = types.SimpleNamespace(**{n: noting(n, answer) for n, answer in answers.items()})
-    monkeypatch.setitem(sys.modules, "train.imitation.train", stub)
-    monkeypatch.setattr(train.imitation, "train", stub)
-    return asked
-
-
-def test_commands_reach_the_imitation(capsys, imitations, imitation):
-    assert main(["imitate", "digits", "--out", "new"]) == 0
-    assert main(["imitate", "--resume", "digits", "--steps", "20000"]) == 0
-    assert main(["evaluate", "digits", "--checkpoint", "best"]) == 0
-    assert main(["export", "digits"]) == 0
-    assert main(["render", "digits", "--out", "pictures/a.png"]) == 0
-    assert imitation == [
-        ("imitate", IMITATED["digits"], {"out": Path("new")}),
-        ("resume", Path("digits"), {"steps": 20000}),
-        ("evaluate", Path("digits"), {"which": "best"}),
-        ("export", Path("digits"), None, {"which": "latest"}),
-        (
-            "render",
-            Path("digits"),
-            Path("pictures/a.png"),
-            {"which": "latest", "episodes": range(4), "near": False, "at": None, "seed": None},
-        ),
-    ]
-    assert Path("pictures").is_dir()
-    said = capsys.readouterr().out
-    assert "Error 0.25 px^2 per coordinate, at worst 3.5, 2000 held-out digits" in said
-    assert "Wrote policy.msgpack\nWrote digits.png" in said
-    assert json.loads(Path("digits", "evaluation-best.json").read_text())["worst"] == 3.5
-
-
 def test_imitations_are_drawn(capsys, imitations):
     for steps, error in ((0, 9.0), (1000, 1.0)):
         metrics.append(Path("push", metrics.EVALUATIONS), {"steps": steps, "error": error})
@@ -423,7 +373,7 @@ def test_imitations_are_drawn(capsys, imitations):
     metrics.append(Path("push", metrics.TIMING), timing)
     assert main(["plot", "push"]) == 0
     assert "Wrote curves.png" in capsys.readouterr().out
-    assert Path("curves.png").stat().st_size > 0
+    assert imageio.v3.imread("curves.png").std() > 5
     assert "digits/evaluations.csv has no column steps" in refuse(capsys, "plot", "digits")
 
 
@@ -478,27 +428,43 @@ def test_a_folder_wins_over_the_task_of_its_name(capsys, tmp_path, monkeypatch):
     assert "push is not a run folder" in refuse(capsys, "render", "push")
 
 
+@pytest.mark.usefixtures("renderer")
 def test_a_controller_is_filmed(capsys, tmp_path, monkeypatch):
+    """Every step of as many episodes as wanted, of which no two start alike."""
     monkeypatch.chdir(tmp_path)
-    outcome = object()
-    seen = []
-
-    def play(env, control, key, *, episodes):
-        seen.append((env.mj_model.nmocap, episodes))
-        return outcome
-
-    def filming(env, filmed, path, *, episodes, plan, near, at):
-        assert filmed is outcome
-        path.touch()
-
-    monkeypatch.setattr(controllers, "play", play)
-    monkeypatch.setattr(film, "film", filming)
+    monkeypatch.setattr(envs, "make", lambda task: Sketch(episode_length=1))
     assert main(["render", "push", "--controller", "zero", "--episodes", "2"]) == 0
     assert main(["render", "push"]) == 0
-    assert seen == [(2, 2), (2, 4)]
-    files = sorted(file.name for file in (tmp_path / "runs").iterdir())
-    assert files == ["push-scripted.mp4", "push-zero.mp4"]
     assert "Wrote runs/push-zero.mp4" in capsys.readouterr().out
+    films = {path.name: frames_of(path) for path in (tmp_path / "runs").iterdir()}
+    assert {name: len(frames) for name, frames in films.items()} == {
+        "push-zero.mp4": 2,
+        "push-scripted.mp4": 4,
+    }
+    for frames in films.values():
+        assert np.abs(np.diff(frames, axis=0)).max(axis=(1, 2, 3)).min() > 60
+
+
+def frames_of(film):
+    decoder = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", film, "-pix_fmt", "rgb24", "-f", "rawvideo"]
+    raw = subprocess.run([*decoder, "-"], capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.uint8).astype(int).reshape(-1, camera.HEIGHT, camera.WIDTH, 3)
+
+
+@pytest.mark.usefixtures("renderer")
+@pytest.mark.parametrize(("controller", "moves"), [("scripted", True), ("zero", False)])
+def test_who_acts_is_seen_in_a_picture(tmp_path, monkeypatch, controller, moves):
+    """The puck, alone blue, in the first and the last of 150 steps."""
+    monkeypatch.setattr(envs, "make", lambda task: Sketch())
+    out, at = ["--out", str(tmp_path / "new" / "a.png")], ["--at", "1", "150"]
+    assert main(["render", "push", "--controller", controller, *out, *at]) == 0
+    picture = imageio.v3.imread(tmp_path / "new" / "a.png").astype(int)
+    red, green, blue = np.moveaxis(picture, -1, 0)
+    places = [
+        np.argwhere(half).mean(axis=0)
+        for half in np.split((blue > 100) & (blue > red + 60) & (blue > green + 15), 2, axis=1)
+    ]
+    assert (np.linalg.norm(places[1] - places[0]) > 8) == moves
 
 
 @pytest.mark.parametrize(
@@ -581,6 +547,14 @@ def test_help_names_every_setting_with_default_and_help(capsys, arguments, confi
             default = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             default = default or "''"
             assert re.search(rf"{flag(name)} .*?[a-z] .*?\(default: {re.escape(default)}\)", shown)
+
+
+def test_help_tells_ranges(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "(beta = alpha/4). (0.5 to 30) (default: 5.0)" in shown
+    assert "(0 to 1) (default: 0.99)" in shown
 
 
 @pytest.mark.slow

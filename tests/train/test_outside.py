@@ -18,7 +18,7 @@ from configs.fields import replaced, settings
 from ndp_jax import load_policy
 from train.cli import main
 from train.commands.parsing import parse
-from train.imitation import demonstrations
+from train.imitation import demonstrations, figures
 from train.rl import memory
 from train.rl.agent import hyperparameters, make_inference_fn, make_policy, observe
 from train.rl.controllers import make_controller
@@ -34,7 +34,7 @@ TINY = ["--num-envs", "4", "--minibatches", "4", "--eval-episodes", "4", "--eval
 def here(tmp_path, monkeypatch):
     """The current folder, with the two files of README."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "path", [*sys.path])  # which gets the folder
     for name in ("line", "reach"):
         (code,) = re.findall(rf"```python\n(# {name}.py\n.*?)```", README, re.DOTALL)
         (tmp_path / f"{name}.py").write_text(code)
@@ -71,7 +71,7 @@ def test_a_head_is_trained_plotted_evaluated_exported_and_loaded(here):
     assert json.loads((folder / "evaluation.json").read_text())["episodes"] == 4
 
     assert Path("curves.png").stat().st_size > 0
-    figure = plots.draw(plots.gather([folder]), "mean")
+    figure = plots.draw(plots.gather([folder], plots.read), "mean")
     axis = figure.axes[0]
     assert axis.get_legend_handles_labels()[1] == ["line, 1 run"]
     assert {line.get_color() for line in axis.lines} == {HEADS["line:line"].color}
@@ -105,6 +105,15 @@ def test_what_a_head_does_not_name_means_nothing_to_it(here):
             check_idle(config, ["chunk", "alpha"])
 
 
+def test_clones_with_a_head_have_bars_beside_ours(here):
+    rows = [figures.Success("push", policy, (0.5,)) for policy in ("ndp", "nn", "line:line")]
+    figure = figures.draw_success(rows)
+    axis = figure.axes[0]
+    assert axis.get_legend_handles_labels()[1][:3] == ["line", "nn", "ndp"]
+    assert len({bar.get_x() for bar in axis.patches if bar.get_width()}) == 3
+    plots.plt.close(figure)
+
+
 def test_a_head_of_other_sizes_is_refused(here):
     Path("wrong.py").write_text("from configs import Head; three = Head(lambda env, config: 3)")
     config = replaced(PRESETS["push"], {"policy": "wrong:three"})
@@ -130,6 +139,14 @@ def test_a_task_may_leave_out_what_nobody_asks_for(here):
     assert demonstrations.noise_of("bare:Bare") == 0
     with pytest.raises(UserError, match="bare:Bare has no function `scripted` in its module"):
         make_controller("scripted", "bare:Bare", envs.make("bare:Bare"))
+
+
+def test_a_preset_is_a_configuration(here):
+    Path("bare.py").write_text(
+        "from envs.push import Push\n\nPRESET = 3\n\n\nclass Bare(Push):\n    pass\n"
+    )
+    with pytest.raises(ValueError, match="PRESET in the module of bare:Bare must be a configs.Tr"):
+        PRESETS["bare:Bare"]
 
 
 @pytest.mark.parametrize("policy", ["mine", "mine:HEAD", "configs:HEADS"])

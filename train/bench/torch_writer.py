@@ -112,10 +112,7 @@ def make_step(
 ) -> Callable[[], float]:
     """A call that makes one more step of Adam and returns the loss before it."""
     where = writer.features.device
-    pictures, targets = (
-        to_tensor(images, where),
-        to_tensor(strokes, where),
-    )
+    pictures, targets = to_tensor(images, where), to_tensor(strokes, where)
     optimiser = torch.optim.Adam(writer.parameters(), lr=learning_rate)
 
     def step() -> float:
@@ -123,7 +120,8 @@ def make_step(
         loss = functional.mse_loss(writer(pictures), targets)
         loss.backward()
         optimiser.step()
-        wait(where)
+        if where.type == "cuda":
+            torch.cuda.synchronize(where)
         return loss.item()
 
     return step
@@ -142,9 +140,3 @@ def make_gradient(
         return slope.cpu().numpy()
 
     return gradient
-
-
-def wait(device: Any) -> None:
-    """Until the device has done what it was told."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.console import Console
 
 from configs import PRESETS, Config, TrainConfig
-from configs.fields import settings
+from configs.fields import SEED, settings
 from train.runs.checks import check_idle, check_known, idle
 from train.runs.run import check_place, load_any
 from train.system.errors import UserError
@@ -65,8 +65,8 @@ def check_wandb(wanted: bool) -> None:
 
 
 def check_seed(seed: int | None) -> None:
-    if seed is not None and not 0 <= seed < 2**32:
-        raise UserError(f"--seed is {seed}; it must lie between 0 and 4294967295.")
+    if seed is not None and not SEED.holds(seed):
+        raise UserError(f"--seed is {seed}; {SEED.demand}.")
 
 
 def check_file(path: Path | None, suffixes: Sequence[str] = ()) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from configs.registry import task_option
+from configs.base import task_option
 from envs.outside import short
 from train.commands.command import Command, check_count, check_file, check_seed, check_task
 from train.runs.run import load_config

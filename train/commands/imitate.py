@@ -59,9 +59,9 @@ class Imitate(Command, Generic[Imitated]):
 
     def execute(self, console: Console) -> None:
         if self.grid:
-            from train.sweeps import imitation_sweep
+            from train.sweeps.imitation import sweep
 
-            sum_up(imitation_sweep.sweep(self.grid, out=self.out, console=console), console)
+            sum_up(sweep(self.grid, out=self.out, console=console), console)
         else:
             from train.imitation.train import imitate
 
@@ -69,10 +69,10 @@ class Imitate(Command, Generic[Imitated]):
 
 
 def sum_up(done: Any, console: Console) -> None:
-    """What a `sweep_folder.Sweep` of imitations has found and left, and what to do with it."""
-    from train.sweeps import imitation_table, table
+    """What a `folder.Sweep` of imitations has found and left, and what to do with it."""
+    from train.sweeps import table
 
-    console.print(imitation_table.summary(done))
+    console.print(table.summary(done))
     folder = done.folder
     show(
         console,

@@ -40,7 +40,7 @@ class Plot(Command):
 
     def execute(self, console: Console) -> None:
         if imitated(self.runs[0]):
-            from train.imitation.imitation_figures import imitation_curves as curves
+            from train.imitation.figures import imitation_curves as curves
         else:
             from train.runs.plots import learning_curves as curves
 

@@ -13,7 +13,7 @@ from train.commands import imitate, sweep
 from train.commands.command import Command, check_count, check_wandb, farewell
 from train.runs.checks import check_sources
 from train.runs.run import load_any, load_config, load_imitation, with_steps
-from train.sweeps import sweep_folder
+from train.sweeps.folder import SWEEP, load
 from train.system.errors import UserError
 from train.system.hardware import Hardware, check_hardware
 
@@ -46,8 +46,8 @@ class Resume(Command):
     @cached_property
     def kind(self) -> str:
         """Of the folder: one of `TAKES`."""
-        if (self.folder / sweep_folder.SWEEP).is_file():
-            first = sweep_folder.load(self.folder).runs[0].config
+        if (self.folder / SWEEP).is_file():
+            first = load(self.folder).runs[0].config
             return "sweep" if isinstance(first, TrainConfig) else "sweep of imitations"
         return "run" if isinstance(load_any(self.folder), TrainConfig) else "imitation"
 
@@ -79,12 +79,12 @@ class Resume(Command):
             case "sweep":
                 from train.sweeps.train import complete
 
-                found, devices = sweep_folder.load(self.folder), self.hardware.devices
+                found, devices = load(self.folder), self.hardware.devices
                 sweep.sum_up(complete(found, devices=devices, console=console), console)
             case _:
-                from train.sweeps.imitation_sweep import complete
+                from train.sweeps.imitation import complete
 
-                found = sweep_folder.load(self.folder)
+                found = load(self.folder)
                 imitate.sum_up(complete(found, console=console), console)
 
 

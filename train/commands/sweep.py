@@ -74,13 +74,13 @@ class Sweep(Command):
 
 
 def sum_up(done: Any, console: Console) -> None:
-    """What a `sweep_folder.Sweep` has found and left, and what to do with it."""
-    from train.sweeps import sweep_figures, table
+    """What a `folder.Sweep` has found and left, and what to do with it."""
+    from train.sweeps import figures, table
 
     console.print(table.summary(done))
     folder = done.folder
-    many = len({member.setting for member in done.runs}) > sweep_figures.MOST_CURVES
-    some = f", the best {sweep_figures.MOST_CURVES} settings" if many else ""
+    many = len({member.setting for member in done.runs}) > figures.MOST_CURVES
+    some = f", the best {figures.MOST_CURVES} settings" if many else ""
     show(
         console,
         f"Table  {folder / 'table.csv'}",

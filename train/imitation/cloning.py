@@ -20,7 +20,7 @@ from ndp_jax.normalize import RunningStats
 from ndp_jax.policies import Policy, PolicyOutput
 from train.imitation import closed_loop, demonstrations
 from train.imitation.demonstrations import Demonstrations
-from train.imitation.imitation import Loss, Material, Problem
+from train.imitation.learner import Loss, Material, Problem
 from train.rl import film, memory, pictures
 from train.rl.agent import Inputs, make_env, make_head, make_inference_fn
 from train.rl.evaluate import Outcome, held_out_key, sentence, summarize
@@ -211,7 +211,7 @@ def problem(config: CloneConfig) -> Problem:
         play = make_player(env, config)
 
         def finish(
-            variables: PyTree, folder: Path, console: Console, *, seed: int
+            variables: PyTree, folder: Path, console: Console, seed: int
         ) -> tuple[dict[str, Any], str]:
             console.print(f"Evaluating {config.eval_episodes} episodes ...")
             outcome = play(variables, held_out_key(seed), episodes=config.eval_episodes)

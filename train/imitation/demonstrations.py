@@ -241,11 +241,11 @@ def scripted(
     Raises:
       UserError: the task has no script, or as `record`, `save` and `load`.
     """
-    env = envs.make(task, episode_length=episode_length)
 
     def made() -> Demonstrations:
-        script, noise = make_controller("scripted", task, env), noise_of(task)
-        return record(env, task, script, episodes=episodes, seed=0, noise=noise, images=images)
+        env = envs.make(task, episode_length=episode_length)
+        script, options = make_controller("scripted", task, env), {"seed": 0, "images": images}
+        return record(env, task, script, episodes=episodes, noise=noise_of(task), **options)
 
     if is_outside(task):
         return made()

@@ -2,18 +2,14 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float
-
-from train.imitation.digits import PEN, SIZE
-from train.system.errors import UserError
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
+
+from train.imitation.digits import PEN, SIZE
+from train.runs.plots import plt, save
 
 PAPER = "gray_r"
 BLACK = 1.6
@@ -69,12 +65,7 @@ def draw_digits(
     if predicted is not None:
         shown.append(Line2D([], [], color=PREDICTED, linewidth=1.2, label="predicted"))
     figure.legend(handles=shown, loc="upper center", ncols=len(shown), frameon=False)
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise UserError(f"Cannot write the image {path} ({error}); choose another path.") from None
-    finally:
-        plt.close(figure)
+    save(figure, path)
 
 
 def _window(strokes: Float[np.ndarray, "batch samples 2"]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
-from rich.console import Console
 
 from configs import DigitsConfig
 from ndp_jax import DMP, fit
@@ -21,7 +20,7 @@ from ndp_jax.writing import ParameterHead, PathHead, StrokeHead, Writer, integra
 from train.imitation import digits, smnist
 from train.imitation.digit_figures import draw_digits
 from train.imitation.digits import SIZE, STEPS, Digits
-from train.imitation.imitation import Loss, Material, Problem
+from train.imitation.learner import Loss, Material, Problem
 from train.system.errors import UserError
 
 MIDDLE = np.full(2, (SIZE - 1) / 2, np.float32)
@@ -79,9 +78,8 @@ def load(config: DigitsConfig) -> tuple[Digits, Digits]:
       UserError: a file cannot be read, or has too few digits.
     """
     if not config.data:
-        split = {"train": config.samples, "test": config.held_out}
-        learned, held_out = (digits.load(count, split=s) for s, count in split.items())  # pyright: ignore
-        return learned, held_out
+        learned = digits.load(config.samples, split="train")
+        return learned, digits.load(config.held_out, split="test")
     found = smnist.read(Path(config.data))
     count = len(found.images)
     if count < config.samples + config.held_out:
@@ -89,11 +87,9 @@ def load(config: DigitsConfig) -> tuple[Digits, Digits]:
             f"{config.data} holds {count} digits, but --samples {config.samples} and --held-out "
             f"{config.held_out} need {config.samples + config.held_out}; lower either."
         )
-    learned = slice(0, config.samples)
-    held_out = slice(count - config.held_out, count)
-    return tuple(  # pyright: ignore[reportReturnType]
-        Digits(*(array[part] for array in found)) for part in (learned, held_out)
-    )
+    learned = Digits(*(array[: config.samples] for array in found))
+    held_out = Digits(*(array[count - config.held_out :] for array in found))
+    return learned, held_out
 
 
 def fitted(
@@ -247,10 +243,7 @@ def problem(config: DigitsConfig) -> Problem:
         def error(variables: PyTree) -> float:
             return judge_paths(write(variables, held_out), held_out)["error"]
 
-        def finish(
-            variables: PyTree, folder: Path, console: Console, *, seed: int
-        ) -> tuple[dict[str, Any], str]:
-            del console, seed
+        def finish(variables: PyTree, folder: Path, *_: Any) -> tuple[dict[str, Any], str]:
             written = write(variables, held_out)
             draw_comparison(written, held_out, folder / "digits.png")
             found = judge_paths(written, held_out)

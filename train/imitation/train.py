@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, PyTree
 from rich.console import Console
 
 from configs import DigitsConfig, ImitateConfig
-from train.imitation.imitation import Learner, LearnerState, Material, Problem, make_learner
-from train.imitation.imitation_figures import imitation_curves
+from train.imitation.figures import imitation_curves
+from train.imitation.learner import LearnerState, Material, Problem, make_learner
 from train.runs import checkpoint, loop, run
 from train.system.hints import hint
 from train.system.runtime import versions
@@ -64,7 +64,7 @@ class Kit(NamedTuple):
     Attributes:
       problem: what is imitated.
       material: what is learned from.
-      update: the compiled gradient step of `imitation.Learner`; consumes the state it is given.
+      update: the compiled gradient step of `Learner`; consumes the state it is given.
     """
 
     problem: Problem
@@ -104,7 +104,7 @@ def complete(
         learn = partial(loop.train, Lessons(config, kit, folder), folder, console)
         state = loop.interruptible(learn, again=again)
         finish = kit.material.finish
-        summary, sentence = finish(state.variables, folder, console, seed=config.seed)
+        summary, sentence = finish(state.variables, folder, console, config.seed)
         run.write_json(folder / "evaluation.json", summary)
         imitation_curves([folder], folder / "curve.png")
         console.print(sentence, soft_wrap=True)
@@ -150,11 +150,6 @@ class Lessons(loop.Work[ImitateConfig, LearnerState]):
         return f"loss {rows[0]['loss']:.4f}  nan {rows[0]['skipped_in_a_row']:.0f}{evaluated}"
 
 
-def fresh(problem: Problem, learner: Learner, key: PRNGKeyArray) -> LearnerState:
-    """A state of the right shapes, from a blank example."""
-    return learner.init(problem.init(key, problem.blank), key)
-
-
 def summary_of(rows: Sequence[dict[str, Any]], state: LearnerState) -> dict[str, float]:
     """Means over gradient steps, and what was left out so far."""
     fetched = jax.device_get(rows)
@@ -174,7 +169,8 @@ def restored(folder: Path, which: run.Which) -> tuple[Any, PyTree]:
     config = run.load_imitation(folder)
     problem = module(config).problem(config)
     learner = make_learner(problem.loss, config.descent, examples=problem.size)
-    template = jax.eval_shape(partial(fresh, problem, learner), jax.random.key(0))
+    key = jax.random.key(0)
+    template = jax.eval_shape(lambda: learner.init(problem.init(key, problem.blank), key))
     with checkpoint.open_manager(folder, read_only=True) as manager:
         state = checkpoint.restore(manager, template, config=config, which=which)[1]
     return config, state.variables
@@ -198,21 +194,19 @@ def export(folder: Path, path: Path | None = None, *, which: run.Which = "latest
 
 
 def render(
-    folder: Path,
-    path: Path | None = None,
-    *,
-    which: run.Which = "latest",
-    episodes: Sequence[int],
-    near: bool = False,
-    at: Sequence[int] | None = None,
-    seed: int | None = None,
+    folder: Path, path: Path | None = None, *, which: run.Which = "latest", **options: Any
 ) -> Path:
     """Draws what was learned: digits to digits.png, or episodes of a robot to video.mp4.
+
+    Args:
+      folder: of the run.
+      path: where to, if not there.
+      which: checkpoint.
+      options: of the film, those of `cloning.render`.
 
     Raises:
       NoRenderer: no OpenGL here.
       UserError: the run cannot be loaded, or there is no such episode or step.
     """
     config, variables = restored(folder, which)
-    options = {"episodes": episodes, "near": near, "at": at, "seed": seed}
     return module(config).render(config, variables, folder, path, **options)

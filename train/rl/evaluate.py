@@ -1,12 +1,10 @@
 """Evaluation: whole episodes on held-out resets, nothing learned."""
 
-import math
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from brax.envs.base import State
 from flax import struct
 from jax.sharding import Mesh
@@ -27,10 +25,8 @@ from train.rl.agent import (
     make_policy,
 )
 from train.rl.ppo import TrainState
+from train.runs.intervals import wilson_interval
 from train.system.devices import gather, replicate
-
-RESAMPLES = 2000
-"""Of a bootstrap."""
 
 
 class Pose(struct.PyTreeNode):
@@ -70,18 +66,10 @@ class Play(Protocol):
     ) -> Outcome: ...
 
 
-@runtime_checkable
-class PlayBatch(Protocol):
-    """As many episodes as a configuration has environments: pure, to be jitted and vmapped."""
-
-    def __call__(
-        self,
-        params: PyTree,
-        obs_stats: RunningStats,
-        hyper: Hyperparameters,
-        key: PRNGKeyArray,
-        stochastic: Bool[Array, ""],
-    ) -> Outcome: ...
+PlayBatch = Callable[[PyTree, RunningStats, Hyperparameters, PRNGKeyArray, Array], Outcome]
+"""As many episodes as a configuration has environments: parameters, statistics of observations,
+hyperparameters, a key and whether to explore, (), to how they went. Pure, to be jitted and vmapped.
+"""
 
 
 def play(
@@ -131,11 +119,7 @@ def outcome(final: rollout.Episodes, poses: Pose | None) -> Outcome:
 
 
 def in_batches(
-    batch: Callable[[PRNGKeyArray], Outcome],
-    key: PRNGKeyArray,
-    *,
-    episodes: int,
-    num_envs: int,
+    batch: Callable[[PRNGKeyArray], Outcome], key: PRNGKeyArray, *, episodes: int, num_envs: int
 ) -> Outcome:
     """So many episodes, `num_envs` at a time.
 
@@ -239,19 +223,3 @@ def sentence(summary: dict[str, float]) -> str:
         f"mean return {summary['returns']:,.0f}, mean distance {100 * summary['distance']:.1f} cm, "
         f"{summary['episodes']} episodes"
     )
-
-
-def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean of a few seeds' values."""
-    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.percentile(np.mean(values[draws], axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def wilson_interval(rate: float, trials: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson, 1927)."""
-    z2 = 1.959964**2
-    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
-    spread = math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))
-    half = math.sqrt(z2) * spread / (1 + z2 / trials)
-    return max(centre - half, 0.0), min(centre + half, 1.0)

@@ -1,7 +1,6 @@
 """Videos and pictures of episodes, with what the policy planned drawn into the scene."""
 
 import errno
-import functools
 import itertools
 import os
 import shutil
@@ -51,11 +50,7 @@ MARGIN = 0.1
 
 
 def plans(
-    policy: Policy,
-    params: PyTree,
-    statistics: RunningStats,
-    outcome: Outcome,
-    action_scale: float,
+    policy: Policy, params: PyTree, statistics: RunningStats, outcome: Outcome, action_scale: float
 ) -> Plan:
     """What a policy planned at each query of N episodes: paths (N, Q, K, D), goals (N, Q, D).
 
@@ -64,16 +59,11 @@ def plans(
     """
     inputs: Any = outcome.inputs
     position = inputs.position
-    answer: Any = policy.apply(
-        params,
-        normalize(statistics, inputs.observation),
-        position,
-        inputs.velocity,
-        mutable=["intermediates"],
-    )
+    asked = normalize(statistics, inputs.observation), position, inputs.velocity
+    answer: Any = policy.apply(params, *asked, mutable=["intermediates"])
     output, sown = answer
-    if "intermediates" in sown:
-        return sown["intermediates"]["head"]["plan"][0]
+    if plan := sown.get("intermediates", {}).get("head", {}).get("plan"):
+        return plan[0]
     moves = action_scale * output.mean[..., : position.shape[-1]]
     start = position[..., None, :]
     return Plan(path=jnp.concatenate([start, start + jnp.cumsum(moves, axis=-2)], -2), goal=None)
@@ -128,33 +118,37 @@ def film(
         if not 1 <= step <= length:
             raise UserError(f"There is no step {step}; an episode has steps 1 to {length}.")
     partial = path.with_suffix(".partial" + path.suffix)
-    shots = functools.partial(poses_and_plans, env, poses, plan, near=near)
+    fps = GIF_FPS if path.suffix == ".gif" else VIDEO_FPS
+    every = max(1, round(1 / (env.dt * fps)))
+    steps = range(1, length + 1, every)
     if path.suffix == ".png":
+        episodes = episodes[:1]
         steps = at or np.linspace(1, length, STRIP_MOMENTS).round().astype(int).tolist()
-        with closing(Camera(env.mj_model, **PAGE_SIZE)) as camera:
-            strip = [camera.picture(*shot) for shot in shots(episodes[:1], steps)]
-        imageio.v3.imwrite(partial, np.concatenate(strip, axis=1))
-    elif path.suffix == ".gif":
-        every = stride(env, GIF_FPS)
-        steps = range(1, length + 1, every)
-        with closing(Camera(env.mj_model, **PAGE_SIZE)) as camera:
-            pictures = [camera.picture(*shot) for shot in shots(episodes, steps)]
-        # Octree quantisation keeps rare colours; one palette and no dithering keep the file small.
-        octree = Image.Quantize.FASTOCTREE
-        palette = Image.fromarray(np.concatenate(pictures[::10])).quantize(method=octree)
-        first, *others = (
-            Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
-            for picture in pictures
-        )
-        milliseconds = 1000 * every * env.dt
-        first.save(partial, save_all=True, append_images=others, duration=milliseconds, loop=0)
-    else:
-        every = stride(env, VIDEO_FPS)
-        steps = range(1, length + 1, every)
-        with closing(Camera(env.mj_model)) as camera:
-            pictures = (camera.picture(*shot) for shot in shots(episodes, steps))
+    size = PAGE_SIZE if path.suffix in (".png", ".gif") else {}
+    with closing(Camera(env.mj_model, **size)) as camera:
+        shots = poses_and_plans(env, poses, plan, episodes, steps, near=near)
+        pictures = (camera.picture(*shot) for shot in shots)
+        if path.suffix == ".png":
+            imageio.v3.imwrite(partial, np.concatenate(list(pictures), axis=1))
+        elif path.suffix == ".gif":
+            write_gif(partial, list(pictures), milliseconds=1000 * every * env.dt)
+        else:
             write_video(partial, pictures, fps=1 / (every * env.dt))
     partial.replace(path)
+
+
+def write_gif(
+    path: Path, pictures: list[UInt8[np.ndarray, "H W 3"]], *, milliseconds: float
+) -> None:
+    """Writes pictures, each shown for so long, to a file that ends in .gif."""
+    # Octree quantisation keeps rare colours; one palette and no dithering keep the file small.
+    octree = Image.Quantize.FASTOCTREE
+    palette = Image.fromarray(np.concatenate(pictures[::10])).quantize(method=octree)
+    first, *others = (
+        Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
+        for picture in pictures
+    )
+    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0)
 
 
 def write_video(path: Path, pictures: Iterator[UInt8[np.ndarray, "H W 3"]], *, fps: float) -> None:
@@ -191,11 +185,6 @@ def ffmpeg(path: Path) -> Iterator[None]:
             f"ffmpeg does not work ({why}); install it, or set IMAGEIO_FFMPEG_EXE to where it is, "
             "or film a .gif with `ndp render`, which needs none."
         ) from problem
-
-
-def stride(env: MjxEnv, fps: float) -> int:
-    """Steps from one picture to the next, for about `fps` pictures per simulated second."""
-    return max(1, round(1 / (env.dt * fps)))
 
 
 def poses_and_plans(

@@ -83,17 +83,10 @@ def check_run(
         play = needed_to_play(env, num_envs=num_envs, episodes=num_envs)
         return int(part * (state + max(state + num_envs * batch, play)))
 
-    unit = config.ppo.minibatches * len(devices)
-    check(
-        bytes_of, config.num_envs, option="--num-envs", room=room, unit=unit, can_change=not resumed
-    )
-    check_play(
-        env,
-        num_envs=config.num_envs,
-        episodes=config.eval_episodes,
-        option="--eval-episodes",
-        given=resumed,
-    )
+    unit, wanted = config.ppo.minibatches * len(devices), config.num_envs
+    check(bytes_of, wanted, option="--num-envs", room=room, unit=unit, can_change=not resumed)
+    option, episodes = "--eval-episodes", config.eval_episodes
+    check_play(env, num_envs=wanted, episodes=episodes, option=option, given=resumed)
 
 
 def bound(config: TrainConfig) -> int:
@@ -114,7 +107,6 @@ def check_play(
       option: that says how many episodes.
       given: the number of environments cannot be changed any more.
     """
-    room = free(jax.devices()[:1])
 
     def of_environments(count: int) -> int:
         return needed_to_play(env, num_envs=count, episodes=count)
@@ -122,23 +114,21 @@ def check_play(
     def of_episodes(count: int) -> int:
         return needed_to_play(env, num_envs=num_envs, episodes=count)
 
-    check(of_environments, num_envs, option="--num-envs", room=room, can_change=not given)
-    check(of_episodes, episodes, option=option, room=room, unit=num_envs)
+    check(of_environments, num_envs, option="--num-envs", can_change=not given)
+    check(of_episodes, episodes, option=option, unit=num_envs)
 
 
 def check_steps(env: RobotEnv, *, num_envs: int) -> None:
     """Raises `UserError` where memory does not suffice for a step of so many environments, whose
     states there are twice then."""
     each = 2 * size(jax.eval_shape(env.reset, jax.random.key(0)))
-    room = free(jax.devices()[:1])
-    check(lambda count: count * each, num_envs, option="--num-envs", room=room)
+    check(lambda count: count * each, num_envs, option="--num-envs")
 
 
 def check_members(env: RobotEnv, config: TrainConfig, members: int) -> None:
     """Raises `UserError` where memory does not suffice for so many members of a sweep at once."""
     each = sum(needed(env, config))
-    room = free(jax.devices()[:1])
-    check(lambda count: count * each, members, option="--members", room=room)
+    check(lambda count: count * each, members, option="--members")
 
 
 def check_recording(env: RobotEnv, *, num_envs: int, episodes: int, images: bool) -> None:
@@ -163,7 +153,7 @@ def check(
     count: int,
     *,
     option: str,
-    room: int,
+    room: int | None = None,
     unit: int = 1,
     can_change: bool = True,
 ) -> None:
@@ -173,10 +163,11 @@ def check(
       needed: bytes for a count, which grow evenly with it.
       count: what is wanted.
       option: that says so.
-      room: free bytes.
+      room: free bytes; by default those of one device.
       unit: of which a smaller count has to be a multiple.
       can_change: whether the count can be lowered.
     """
+    room = free(jax.devices()[:1]) if room is None else room
     wanted, usable = needed(count), SHARE * room
     if wanted <= usable:
         return

@@ -1,6 +1,7 @@
 """Many runs as one program: their states stacked, updated and evaluated together."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,8 +18,8 @@ from train.rl.evaluate import Outcome, make_batch_player
 from train.rl.ppo import TrainState, make_learner
 from train.system.devices import AXIS, make_mesh
 
-BLOCKS = PartitionSpec(None, AXIS)
-"""Of a block's slots, over devices."""
+BLOCKS, WHOLE = PartitionSpec(None, AXIS), PartitionSpec()
+"""Of leaves (B, b, ...) whose slots are spread over devices, and of what each device has whole."""
 
 
 class Population(struct.PyTreeNode):
@@ -77,15 +78,17 @@ def make_programs(
     )
     keys = jnp.stack([jax.random.key(config.seed) for config in taken]).reshape(seats.shape)
 
-    @over_devices(mesh)
+    over_devices = partial(jax.shard_map, mesh=mesh, out_specs=BLOCKS, check_vma=False)
+
+    @partial(over_devices, in_specs=(BLOCKS, BLOCKS))
     def init(hyper: Hyperparameters, keys: Array) -> TrainState:
         return lax.map(lambda block: jax.vmap(learner.init)(*block), (keys, hyper))
 
-    @over_devices(mesh, whole=1)
+    @partial(over_devices, in_specs=(WHOLE, BLOCKS))
     def update(active: Int[Array, ""], states: TrainState):
         return map_blocks(jax.vmap(learner.update), active, states)
 
-    @over_devices(mesh, whole=2)
+    @partial(over_devices, in_specs=(WHOLE, WHOLE, BLOCKS, BLOCKS))
     def evaluate(active: Int[Array, ""], stochastic: Array, states: TrainState, keys: Array):
         def block(states: TrainState, key: Array) -> Outcome:
             outcome = play(states.params, states.observation, states.hyper, key, stochastic)
@@ -93,12 +96,10 @@ def make_programs(
 
         return map_blocks(lambda part: (part, jax.vmap(block)(*part)), active, (states, keys))[1]
 
-    sharding = Population(
-        states=NamedSharding(mesh, BLOCKS),  # pyright: ignore[reportArgumentType]
-        member=NamedSharding(mesh, PartitionSpec()),  # pyright: ignore[reportArgumentType]
-        active=NamedSharding(mesh, PartitionSpec()),  # pyright: ignore[reportArgumentType]
-    )
+    spread, whole = NamedSharding(mesh, BLOCKS), NamedSharding(mesh, WHOLE)
+    sharding: Any = Population(states=spread, member=whole, active=whole)  # pyright: ignore
 
+    @partial(jax.jit, out_shardings=sharding)
     def start(hyper: Hyperparameters, keys: Array) -> Population:
         return Population(
             states=init(hyper, keys),
@@ -106,13 +107,16 @@ def make_programs(
             active=jnp.asarray(blocks, jnp.int32),
         )
 
+    @partial(jax.jit, donate_argnums=0, out_shardings=(sharding, None))
     def advance(population: Population) -> tuple[Population, dict[str, Array]]:
         states, metrics = update(population.active, population.states)
         return population.replace(states=states), metrics
 
+    @jax.jit
     def judge(population: Population, keys: Array, stochastic: Array) -> Outcome:
         return evaluate(population.active, stochastic, population.states, keys)
 
+    @partial(jax.jit, donate_argnums=0, out_shardings=sharding)
     def keep(population: Population, order: Int[Array, " slots"], active: Array) -> Population:
         def reorder(leaf: Array) -> Array:
             return leaf.reshape(len(order), *leaf.shape[2:])[order].reshape(leaf.shape)
@@ -120,43 +124,17 @@ def make_programs(
         states, member = jax.tree.map(reorder, (population.states, population.member))
         return Population(states=states, member=member, active=active)
 
-    started, advanced, judged, kept = (
-        jax.jit(start, out_shardings=sharding),
-        jax.jit(advance, donate_argnums=0, out_shardings=(sharding, None)),
-        jax.jit(judge),
-        jax.jit(keep, donate_argnums=0, out_shardings=sharding),
-    )
     return Programs(
-        init=lambda: started(hyper, keys),
-        update=advanced,
-        evaluate=lambda population, keys, stochastic: judged(
+        init=lambda: start(hyper, keys),
+        update=advance,
+        evaluate=lambda population, keys, stochastic: judge(
             population, keys, jnp.asarray(stochastic)
         ),
-        keep=lambda population, order, active: kept(
+        keep=lambda population, order, active: keep(
             population, jnp.asarray(order), jnp.asarray(active, jnp.int32)
         ),
         place=lambda population: jax.device_put(population, sharding),
     )
-
-
-def over_devices(mesh: Mesh, *, whole: int = 0) -> Callable[[Callable], Callable]:
-    """Runs a function of leaves (B, b, ...) on every device for its share of the slots.
-
-    Args:
-      mesh: of the devices.
-      whole: how many leading arguments every device is given whole.
-    """
-
-    def decorate(fn: Callable) -> Callable:
-        def spread(*args: PyTree) -> PyTree:
-            specs = (PartitionSpec(),) * whole + (BLOCKS,) * (len(args) - whole)
-            return jax.shard_map(fn, mesh=mesh, in_specs=specs, out_specs=BLOCKS, check_vma=False)(
-                *args
-            )
-
-        return spread
-
-    return decorate
 
 
 def map_blocks(fn: Callable[[Any], tuple[Any, Any]], active: Int[Array, ""], tree: PyTree):

@@ -20,6 +20,7 @@ from configs import (
 from configs.fields import declared, flag, settings
 from configs.registry import Registry
 from envs.limits import check_batch
+from envs.outside import is_outside
 from train.system.errors import UserError
 from train.system.hardware import divisors
 
@@ -108,19 +109,19 @@ def check_sources(config: ImitateConfig) -> None:
 def check_known(task: str, known: Registry, *, or_else: str = "") -> None:
     """Raises `UserError` for a task that is not known, with the one that was probably meant."""
     if task not in known:
-        reason = f"There is no {or_else}task '{task}'; did you mean '{nearest(task, known)}'?"
-        raise UserError(known.refusal(task) or reason)
+        guess = f"There is no {or_else}task '{task}'; did you mean '{nearest(task, known)}'?"
+        raise UserError(known.refusal(task) if is_outside(task) else guess)
 
 
 def check_policy(config: TrainConfig | CloneConfig, known: Registry) -> None:
     """Raises `UserError` for a policy that is not known, with the one that was probably meant."""
     policy = config.policy
     if policy not in known:
-        reason = (
+        guess = (
             f"--policy is {policy!r}; it must be one of {', '.join(known)} (did you mean "
             f"{nearest(policy, known)}?), or the package.module:HEAD of your own."
         )
-        raise UserError(known.refusal(policy) or reason)
+        raise UserError(known.refusal(policy) if is_outside(policy) else guess)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -142,11 +142,7 @@ def train(
             # later no signal has to wait for it.
             untrained = evaluate() if work.measured_first else {}
             if not begun:
-                once(
-                    lambda: [
-                        write[member](EVALUATIONS, 0, row) for member, row in untrained.items()
-                    ]
-                )
+                once(partial(add_rows, write, 0, {EVALUATIONS: untrained}))
                 save(state, steps=0, at_once=True)
 
             # One update after another: train, measure, write, choose who goes on, save.
@@ -156,12 +152,14 @@ def train(
                 state, steps, rows = work.update(state, steps)
                 skipped = min(row["skipped_in_a_row"] for row in rows.values())
                 measured = evaluate() if work.due(steps) else {}
-                once(partial(add_rows, write, steps, rows, measured, watch.row()))
+                timing = dict.fromkeys(rows, watch.row())
+                tables = {METRICS: rows, EVALUATIONS: measured, TIMING: timing}
+                once(partial(add_rows, write, steps, tables))
                 state = work.select(state, steps, measured)
                 with watch.spending("saving"):
                     save(state, steps=steps, evaluated=bool(measured))
                 latest = measured or latest
-                report(steps=work.effort(steps), learning=work.learning(rows, latest))
+                report(work.effort(steps), work.learning(rows, latest))
         save(state, steps=steps, at_once=True)
     if skipped >= work.max_skipped:
         raise Diverged(
@@ -221,15 +219,11 @@ def open_logs(
         ]
 
 
-def add_rows(
-    write: Sequence[metrics.Write], steps: int, rows: Rows, measured: Rows, timing: dict[str, float]
-) -> None:
-    """Writes the rows of an update."""
-    for member, row in rows.items():
-        write[member](METRICS, steps, row)
-        if member in measured:
-            write[member](EVALUATIONS, steps, measured[member])
-        write[member](TIMING, steps, timing)
+def add_rows(write: Sequence[metrics.Write], steps: int, tables: dict[str, Rows]) -> None:
+    """Writes rows of the members by the files they belong to."""
+    for file, rows in tables.items():
+        for member, row in rows.items():
+            write[member](file, steps, row)
 
 
 def interruptible(learn: Callable[[list[int]], State], *, again: str) -> State:
@@ -252,8 +246,7 @@ def interruptible(learn: Callable[[list[int]], State], *, again: str) -> State:
 def interruption() -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM; a second one of either ends the process as usual."""
     received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.getsignal(number) for number in numbers}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
         for number, handler in previous.items():
@@ -263,7 +256,7 @@ def interruption() -> Iterator[list[int]]:
         received.append(number)
         restore()
 
-    for number in numbers:
+    for number in previous:
         signal.signal(number, note)
     try:
         yield received

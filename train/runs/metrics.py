@@ -6,7 +6,7 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,11 +24,8 @@ METRICS, TIMING, EVALUATIONS = FILES = ("metrics.csv", "timing.csv", "evaluation
 time of the same rows; the evaluations in between."""
 
 
-@runtime_checkable
-class Write(Protocol):
-    """Adds a row to one of `FILES`, after `steps` environment steps."""
-
-    def __call__(self, file: str, steps: int, row: dict[str, float]) -> None: ...
+Write = Callable[[str, int, dict[str, float]], None]
+"""Adds to one of `FILES`, after so many steps, a row."""
 
 
 @runtime_checkable
@@ -62,7 +59,7 @@ def open_log(folder: Path, *, publish: Publish | None = None) -> Iterator[Write]
                 return
             group = "evaluation/" if file == EVALUATIONS else ""
             numbers = {group + name: value for name, value in row.items()}
-            values = [Summary.Value(tag=name, simple_value=numbers[name]) for name in numbers]
+            values = [Summary.Value(tag=name, simple_value=x) for name, x in numbers.items()]
             record(step=steps, summary=Summary(value=values))
             events.flush()
             if publish:

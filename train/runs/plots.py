@@ -1,6 +1,6 @@
 """Learning curves."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from itertools import cycle, product
 from pathlib import Path
@@ -15,6 +15,7 @@ from configs.fields import BOOKKEEPING, marked, settings
 from envs.outside import short
 from train.runs import metrics, run
 from train.runs.checks import idle, learner
+from train.runs.intervals import bootstrap_interval
 from train.runs.metrics import EVALUATIONS, METRICS, TIMING
 from train.system.errors import UserError
 
@@ -35,7 +36,6 @@ STATISTICS: dict[str, tuple[str, Statistic]] = {
     "mean": ("mean", np.mean),
     "iqm": ("interquartile mean", partial(trim_mean, proportiontocut=0.25)),
 }
-RESAMPLES = 2000
 POINTS = 500
 """Of a curve, at most."""
 
@@ -44,9 +44,9 @@ WIDTH_IN_LETTERS = 130  # of the figure
 LEARNER = "learner"
 """Of a group's settings: the policy, or the model of digits."""
 
-DRAWN = ("success", "returns")
-XLABELS = ("environment steps", "wall time of training (minutes)")
-YLABELS = ("success rate", "return of an episode")
+WALL_TIME = "wall time of training (minutes)"
+XLABELS = {"steps": "environment steps", "minutes": WALL_TIME}
+YLABELS = {"success": "success rate", "returns": "return of an episode"}
 CIRCLE = {"markersize": 5, "markerfacecolor": "white", "markeredgewidth": 1.4, "zorder": 4}
 
 
@@ -54,12 +54,13 @@ class Record(NamedTuple):
     """What a run wrote down.
 
     Attributes:
-      training: `steps`, `minutes`, `success` and `returns` of every update that ended episodes.
-      held_out: `steps`, `success` and `returns` of every evaluation; there may be none.
+      training: the columns of the curves; for learning curves `steps`, `minutes`, `success` and
+        `returns` of every update that ended episodes.
+      held_out: `steps`, `success` and `returns` of every evaluation, if there are any.
     """
 
     training: Columns
-    held_out: Columns
+    held_out: Columns | None = None
 
 
 Group = tuple[dict[str, Any], list[Record]]
@@ -84,7 +85,7 @@ def learning_curves(
     Raises:
       UserError: a folder is not a run or has nothing to draw yet, or the image cannot be written.
     """
-    save(draw(gather(folders), statistic), path)
+    save(draw(gather(folders, read), statistic), path)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -101,18 +102,13 @@ def save(figure: Figure, path: Path) -> None:
         plt.close(figure)
 
 
-def gather(folders: list[Path]) -> list[Group]:
+def gather(folders: Sequence[Path], read: Callable[[Path], Record]) -> list[Group]:
     """Reads runs and groups those whose settings differ in nothing that matters but the seed."""
-    return [(kind, [read(folder) for folder in group]) for kind, group in alike(folders)]
-
-
-def alike(folders: Sequence[Path]) -> list[tuple[dict[str, Any], list[Path]]]:
-    """Groups runs whose settings differ in nothing that matters but the seed."""
-    groups: dict[tuple, list[Path]] = {}
+    groups: dict[tuple, list[Record]] = {}
     for folder in dict.fromkeys(folders):
         shared = tuple(learning_settings(run.load_any(folder)).items())
-        groups.setdefault(shared, []).append(folder)
-    return [(dict(shared), group) for shared, group in groups.items()]
+        groups.setdefault(shared, []).append(read(folder))
+    return [(dict(shared), found) for shared, found in groups.items()]
 
 
 def learning_settings(config: Config) -> dict[str, Any]:
@@ -132,7 +128,7 @@ def read(folder: Path) -> Record:
     Raises:
       UserError: a table is missing or cannot be read, or no episode has ended yet.
     """
-    names = ("steps", *DRAWN)
+    names = ("steps", *YLABELS)
     training = read_columns(folder, METRICS, names)
     seconds = read_columns(folder, TIMING, ("seconds",))["seconds"]
     rows = min(len(training["steps"]), len(seconds))
@@ -144,9 +140,7 @@ def read(folder: Path) -> Record:
     evaluated = bool(metrics.read(folder, EVALUATIONS))
     return Record(
         training={name: values[ended] for name, values in training.items()},
-        held_out=read_columns(folder, EVALUATIONS, names)
-        if evaluated
-        else dict.fromkeys(names, np.zeros(0)),
+        held_out=read_columns(folder, EVALUATIONS, names) if evaluated else None,
     )
 
 
@@ -165,38 +159,64 @@ def read_columns(folder: Path, file: str, names: Sequence[str]) -> Columns:
 
 def draw(groups: list[Group], statistic: str) -> Figure:
     """Draws success and return (columns) against environment steps and wall time (rows)."""
+    _, axes = plt.subplots(2, 2, figsize=(10, 6.8), sharex="row", sharey="col")
+    lines = "episodes of training, exploring"
+    figure = draw_curves(axes, groups, statistic, (XLABELS, YLABELS), color_of, lines)
+    axes[0, 0].set_ylim(-0.03, 1.03)
+    axes[0, 1].yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    return figure
+
+
+def draw_curves(
+    axes: np.ndarray,
+    groups: Sequence[Group],
+    statistic: str,
+    labels: tuple[Mapping[str, str], Mapping[str, str]],
+    color_of: Callable[[str], str],
+    lines: str,
+) -> Figure:
+    """Draws a curve of each group in every panel, and says below them what is drawn.
+
+    Args:
+      axes: the panels: a row for each x, a column for each y.
+      groups: of runs.
+      statistic: one of `STATISTICS`.
+      labels: of x and of y, by the names of columns.
+      color_of: the color of a learner.
+      lines: what the curves are.
+    """
     kinds = [kind for kind, _ in groups]
     word, reduce_runs = STATISTICS[statistic]
-
-    figure, axes = plt.subplots(2, 2, figsize=(10, 6.8), sharex="row", sharey="col")
-    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
+    explanation, circles = f"Lines: {lines}", ""
     for (kind, records), (color, line) in zip(groups, styles(kinds, color_of), strict=False):
         label = f"{name_of(kind, kinds)}, {len(records)} run{'s' if len(records) > 1 else ''}"
         look = {"color": color, "linestyle": line, "label": label}
-        for axis, (x, y) in zip(axes.flat, product(("steps", "minutes"), DRAWN), strict=True):
+        for axis, (x, y) in zip(axes.flat, product(*labels), strict=True):
             curves = [(record.training[x], record.training[y]) for record in records]
             draw_training(axis, curves, reduce_runs, look)
-        evaluated = [record.held_out for record in records if len(record.held_out["steps"])]
+        evaluated = [record.held_out for record in records if record.held_out]
         if evaluated:
             draw_held_out(axes[0], evaluated, reduce_runs, color)
-
-    for axis, (xlabel, ylabel) in zip(axes.flat, product(XLABELS, YLABELS), strict=True):
-        axis.set(xlabel=xlabel, ylabel=ylabel)
-        axis.set_xlim(left=0)
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].set_ylim(-0.03, 1.03)
-    axes[0, 0].xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes[0, 1].yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-
-    explanation = "Lines: episodes of training, exploring"
+            circles = "\nCircles: held-out episodes, action means"
     if any(len(records) > 1 for _, records in groups):
         explanation += f"; {word} over runs and its 95 % bootstrap interval"
-    if any(len(record.held_out["steps"]) for _, records in groups for record in records):
-        explanation += "\nCircles: held-out episodes, action means"
-    explain(figure, axes[0, 0], explanation)
-    figure.suptitle(", ".join(dict.fromkeys(kind["task"] for kind in kinds)))
-    return figure
+
+    for axis, (x, y) in zip(axes.flat, product(*labels), strict=True):
+        axis.set(xlabel=labels[0][x], ylabel=labels[1][y])
+        axis.set_xlim(left=0)
+        frame(axis)
+    first = axes.flat[0]
+    first.xaxis.set_major_formatter(EngFormatter(sep=""))
+    first.figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
+    explain(first.figure, first, explanation + circles)
+    first.figure.suptitle(", ".join(dict.fromkeys(kind["task"] for kind in kinds)))
+    return first.figure
+
+
+def frame(axis: Axes, *, lines: Literal["both", "y"] = "both") -> None:
+    """Gives an axis faint grid lines and takes the frame away from its far sides."""
+    axis.grid(alpha=0.25, axis=lines)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def color_of(policy: str) -> str:
@@ -252,9 +272,7 @@ def draw_training(
     marker = "." if len(grid) == 1 else ""
     axis.plot(grid, reduce_runs(values, axis=0), marker=marker, linewidth=2, zorder=3, **look)
     if len(curves) > 1:
-        draws = np.random.default_rng(0).integers(len(curves), size=(RESAMPLES, len(curves)))
-        resampled = reduce_runs(values[draws], axis=1)
-        low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+        low, high = bootstrap_interval(values, reduce_runs)
         axis.fill_between(grid, low, high, color=look["color"], alpha=0.2, linewidth=0)
         for x, y in curves:
             axis.plot(x, y, color=look["color"], alpha=0.35, linewidth=0.7)
@@ -265,6 +283,6 @@ def draw_held_out(
 ) -> None:
     """Draws the evaluations at the steps at which all of a group's evaluated runs made one."""
     steps = reduce(np.intersect1d, [columns["steps"] for columns in evaluations])
-    for axis, y in zip(axes, DRAWN, strict=True):
+    for axis, y in zip(axes, YLABELS, strict=True):
         values = [columns[y][np.isin(columns["steps"], steps)] for columns in evaluations]
         axis.plot(steps, reduce_runs(values, axis=0), "o", color=color, **CIRCLE)

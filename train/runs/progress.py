@@ -1,9 +1,9 @@
 """What a person watching a run sees: two live lines on a terminal, plain lines elsewhere."""
 
+import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,36 +15,32 @@ SHORT = 100_000
 """Steps that are not counted in millions."""
 
 
-@runtime_checkable
-class Report(Protocol):
-    """Takes how far a run is after an update, and how well it learns."""
-
-    def __call__(self, *, steps: int, learning: str) -> None: ...
-
-
-@runtime_checkable
-class Show(Protocol):
-    """Shows how far a run is, and how well it learns, in a line each."""
-
-    def __call__(self, *, steps: int, pace: str, learning: str) -> None: ...
-
-
 @contextmanager
-def progress(console: Console, *, total: int) -> Iterator[Report]:
-    """Shows a run's pace and learning until `total` environment steps."""
-    with (live if console.is_terminal else lines)(console, total=total) as show:
-        started, first = time.monotonic(), None
+def progress(console: Console, *, total: int) -> Iterator[Callable[[int, str], None]]:
+    """Shows a run's pace and learning until `total` environment steps.
 
-        def report(*, steps: int, learning: str) -> None:
-            nonlocal first
-            now = time.monotonic()
-            if first is None:
-                first = now, steps
-                console.print(f"First update done after {now - started:.0f} s")
-                return
-            speed = (steps - first[1]) / (now - first[0])
-            show(steps=steps, pace=pace(steps, total, speed), learning=learning)
+    Gives what takes the steps after an update, and how well the run learns.
+    """
+    bars, below = Progress(BarColumn(None), TextColumn("{task.description}"), expand=True), Text()
+    bar = bars.add_task("", total=total)
+    started, first, shown = time.monotonic(), None, -math.inf
 
+    def report(steps: int, learning: str) -> None:
+        nonlocal first, shown
+        now = time.monotonic()
+        if first is None:
+            first = now, steps
+            console.print(f"First update done after {now - started:.0f} s")
+            return
+        going = pace(steps, total, (steps - first[1]) / (now - first[0]))
+        if console.is_terminal:
+            bars.update(bar, completed=steps, description=going)
+            below.plain = learning
+        elif now - shown >= SECONDS_BETWEEN_LINES or steps >= total:
+            shown = now
+            console.print(f"{going}  {learning}", soft_wrap=True)
+
+    with Live(Group(bars, below), console=console) if console.is_terminal else nullcontext():
         yield report
 
 
@@ -70,32 +66,3 @@ def learning(metrics: dict[str, float], evaluation: dict[str, float] | None) -> 
     if evaluation:
         figures.append(f"evaluated {evaluation['success']:.2f}")
     return "  ".join(figures)
-
-
-@contextmanager
-def live(console: Console, *, total: int) -> Iterator[Show]:
-    """A bar and the pace, and below it the learning."""
-    bars, below = Progress(BarColumn(None), TextColumn("{task.description}"), expand=True), Text()
-    bar = bars.add_task("", total=total)
-    with Live(Group(bars, below), console=console):
-
-        def show(*, steps: int, pace: str, learning: str) -> None:
-            bars.update(bar, completed=steps, description=pace)
-            below.plain = learning
-
-        yield show
-
-
-@contextmanager
-def lines(console: Console, *, total: int) -> Iterator[Show]:
-    """A line every now and then."""
-    shown = -float("inf")
-
-    def show(*, steps: int, pace: str, learning: str) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now - shown >= SECONDS_BETWEEN_LINES or steps >= total:
-            shown = now
-            console.print(f"{pace}  {learning}", soft_wrap=True)
-
-    yield show

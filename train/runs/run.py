@@ -186,20 +186,12 @@ def load_config(folder: Path) -> TrainConfig:
 
 
 def load_imitation(folder: Path) -> ImitateConfig:
-    """Reads the config.json of a run of `ndp imitate` back.
-
-    Raises:
-      UserError: as `load_config`.
-    """
+    """Reads the config.json of a run of `ndp imitate` back; raises as `load_config`."""
     return read_imitation(config_file(folder))
 
 
 def load_any(folder: Path) -> Config:
-    """Reads the config.json of any run back.
-
-    Raises:
-      UserError: as `load_config`.
-    """
+    """Reads the config.json of any run back; raises as `load_config`."""
     return read_any(config_file(folder))
 
 

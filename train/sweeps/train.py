@@ -23,9 +23,9 @@ from train.rl.population import Population, Programs, make_programs
 from train.rl.ppo import row
 from train.rl.train import evaluation_due, measured
 from train.runs import checkpoint, loop, run
-from train.sweeps import sweep_figures, sweep_folder, table
+from train.sweeps import figures, table
+from train.sweeps.folder import Run, Sweep, fresh
 from train.sweeps.grid import Grid
-from train.sweeps.sweep_folder import Run, Sweep
 from train.system.devices import choose
 from train.system.errors import UserError
 from train.system.hardware import divisors
@@ -58,7 +58,7 @@ def sweep(grid: Grid, *, out: Path | None, halving: bool, devices: int, console:
       Interrupted: SIGINT or SIGTERM arrived; a checkpoint has been written.
     """
     choose(devices)  # before a folder is made
-    created = sweep_folder.fresh(grid, out, halving=halving, versions=versions())
+    created = fresh(grid, out, halving=halving, versions=versions())
     return complete(created, devices=devices, console=console)
 
 
@@ -81,9 +81,8 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
         plans = {}
         for number, group, home in unfinished:
             plans[number] = plan = settle(group, home, halving=found.halving, devices=devices)
-            console.print(
-                f"Group {number + 1} of {len(found.groups)}: {plan.sentence}", soft_wrap=True
-            )
+            which = f"Group {number + 1} of {len(found.groups)}"
+            console.print(f"{which}: {plan.sentence}", soft_wrap=True)
         for number, group, home in unfinished:
             if len(unfinished) > 1:
                 console.print(f"Group {number + 1}")
@@ -93,7 +92,7 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
             population = loop.interruptible(learn, again=again)
             finish(group, work.programs, population, console)
         table.write(found)
-        sweep_figures.draw(found)
+        figures.draw(found)
         shutil.rmtree(found.folder / "groups", ignore_errors=True)
     return found
 
@@ -257,18 +256,10 @@ class Together(loop.Work[TrainConfig, Population]):
 
     def evaluate(self, state: Population) -> loop.Rows:
         """As a run is evaluated, all that are still trained."""
+        of_all = partial(play, self._group, self.programs, state, validation_key)
         episodes = self.config.num_envs
-        means, exploring = (
-            play(
-                self._group,
-                self.programs,
-                state,
-                validation_key,
-                episodes=episodes,
-                stochastic=stochastic,
-            )
-            for stochastic in (False, True)
-        )
+        means = of_all(episodes=episodes)
+        exploring = of_all(episodes=episodes, stochastic=True)
         return {member: measured(means[member], exploring[member]) for member in means}
 
     def select(self, state: Population, steps: int, evaluations: loop.Rows) -> Population:

@@ -2,12 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sketch import Sketch
 
-import envs
+from envs.push import Push
 from ndp_jax.policies import PolicyOutput
 from train.imitation.closed_loop import make_player
-
-pytestmark = pytest.mark.slow  # test_demonstrations plays with it, too
 
 CHUNK, LENGTH = 5, 10
 LEARNED = jnp.array([0.5, -0.5, 0.2])
@@ -22,9 +21,9 @@ def answer(learned, inputs):
     return PolicyOutput(mean=mean, log_std=jnp.zeros(3), value=jnp.zeros(mean.shape[:2]))
 
 
-@pytest.fixture(scope="module")
-def env():
-    return envs.make("push", episode_length=LENGTH)
+@pytest.fixture(scope="module", params=[Sketch, pytest.param(Push, marks=pytest.mark.slow)])
+def env(request):
+    return request.param(episode_length=LENGTH)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +51,8 @@ def test_the_policy_moves_the_robot(played):
 
 def test_the_same_key_gives_the_same_episodes(of_states, played):
     again = of_states(LEARNED, jax.random.key(0), episodes=2)
-    np.testing.assert_array_equal(again.poses.qpos, played.poses.qpos[:2])
+    for name in ("qpos", "mocap_pos"):
+        np.testing.assert_array_equal(getattr(again.poses, name), getattr(played.poses, name)[:2])
     other = of_states(LEARNED, jax.random.key(1), episodes=2)
     assert (other.distance != again.distance).all()
 
@@ -73,12 +73,14 @@ def test_a_policy_of_pictures_sees_the_scene_and_plays_the_same_episodes(env, pl
     assert shapes == [((2, 84, 84, 3), jnp.float32)]
     assert outcome.inputs is None
     assert not outcome.broken.any()
-    np.testing.assert_allclose(outcome.poses.qpos, played.poses.qpos, atol=1e-4)
+    for name in ("qpos", "mocap_pos"):
+        there = getattr(played.poses, name)
+        np.testing.assert_allclose(getattr(outcome.poses, name), there, atol=1e-4)
     np.testing.assert_allclose(outcome.returns, played.returns, rtol=1e-3)
 
 
 def test_other_parameters_play_otherwise_and_compile_nothing_anew(of_states, played):
     before = len(TRACED)
     other = of_states(-LEARNED, jax.random.key(0), episodes=3)
-    assert (other.poses.qpos != played.poses.qpos).any()
+    assert (other.poses.mocap_pos != played.poses.mocap_pos).any()
     assert len(TRACED) == before

@@ -6,16 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sketch import Sketch
 
 import envs
-from configs import PRESETS
+from configs import PRESETS, Network
 from envs import camera
+from envs.push import Push
+from ndp_jax import load_policy, normalize, save_policy
 from train.cli import main
 from train.commands.parsing import parse
 from train.imitation import demonstrations
 from train.imitation.demonstrations import TRAJECTORIES, load, record, save
 from train.rl import evaluate, pictures
-from train.rl.agent import hyperparameters
+from train.rl.agent import hyperparameters, make_policy
 from train.rl.controllers import make_controller
 from train.rl.ppo import make_learner
 from train.system.errors import UserError
@@ -23,15 +26,18 @@ from train.system.errors import UserError
 EPISODES = 3
 
 
-@pytest.fixture(scope="module")
-def env():
-    return envs.make("push", episode_length=150)
+@pytest.fixture(scope="module", params=[Sketch, pytest.param(Push, marks=pytest.mark.slow)])
+def env(request):
+    return request.param(episode_length=150)
+
+
+def scripted(env):
+    return make_controller("scripted", "push", env)
 
 
 @pytest.fixture(scope="module")
 def pushes(env):
-    script = make_controller("scripted", "push", env)
-    return record(env, "push", script, episodes=EPISODES, seed=0, noise=0.3)
+    return record(env, "push", scripted(env), episodes=EPISODES, seed=0, noise=0.3)
 
 
 @pytest.fixture
@@ -99,15 +105,36 @@ def outcome(rate):
     return lambda *_: batch
 
 
-def test_a_trained_policy_demonstrates_its_means(env):
-    config = replace(PRESETS["push"], chunk=5)
-    learner, key = make_learner(env, config), jax.random.key(0)
+def test_a_trained_policy_demonstrates_its_means(tmp_path):
+    """Those of the policy that is exported."""
+    env, config = Sketch(), replace(PRESETS["push"], num_envs=4, network=Network(hidden=(8,)))
+    state = jax.jit(make_learner(env, config).init)(jax.random.key(0), hyperparameters(config))
+    state = state.replace(
+        params=jax.tree.map(lambda x: x + 0.3, state.params),
+        observation=normalize.update(state.observation, state.episodes.state.obs),
+    )
+    moved = jax.jit(jax.vmap(env.step))(state.episodes.state, jnp.full((4, 3), 0.5))
+    shown, _ = jax.jit(demonstrations.policy(env, config, state))(jax.random.key(1), moved)
 
-    def acts():
-        state = learner.init(key, hyperparameters(config))
-        return demonstrations.policy(env, config, state)(key, state.episodes.state)[0]
+    policy = make_policy(env, config, state.hyper)
+    save_policy(tmp_path / "policy", policy, state.params, state.observation, about={})
+    expected = load_policy(tmp_path / "policy")(moved.obs, moved.pipeline_state.velocity)
+    assert shown.shape == (4, 5, 3) and jnp.std(shown) > 0.1
+    np.testing.assert_allclose(shown, expected, rtol=1e-4, atol=1e-4)
 
-    assert jax.eval_shape(acts).shape == (config.num_envs, 5, 3)
+
+def test_an_episode_that_fails_or_breaks_is_no_success():
+    """Of three demonstrators one does nothing, and one breaks when it has succeeded."""
+    env, who = Sketch(), jnp.arange(demonstrations.BATCH) % 3
+    push = scripted(env)
+
+    def demonstrator(key, state):
+        breaks = (who == 1) & (state.metrics["success"] > 0)
+        action = jnp.where((who == 0)[:, None, None], 0, push(key, state)[0])
+        return jnp.where(breaks[:, None, None], jnp.nan, action), None
+
+    batch = jax.jit(demonstrations.make_batch(env, demonstrator))
+    np.testing.assert_array_equal(batch(jax.random.key(0), 0.0).success, who == 2)
 
 
 def test_failures_are_left_out_and_counted(env, monkeypatch):
@@ -248,16 +275,24 @@ def test_without_opengl_pictures_are_refused(env, monkeypatch):
         record(env, "push", nobody, episodes=1, seed=0, noise=0.0, images=True)
 
 
-def test_the_command_writes_a_file(tmp_path, pushes, monkeypatch, capsys):
+def test_the_command_writes_a_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demonstrations, "record", lambda *_, **__: pushes)
-    assert main(["demos", "push", "--episodes", "3"]) == 0
-    assert load(tmp_path / "demos" / "push.npz", task="push").played == pushes.played
+    monkeypatch.setattr(envs, "make", lambda task: Sketch())
+    assert main(["demos", "push", "--episodes", "2", "--seed", "3"]) == 0
+    written, script = load(tmp_path / "demos" / "push.npz", task="push"), scripted(Sketch())
+    recorded = record(Sketch(), "push", script, episodes=2, seed=3, noise=0.3)
+    for name in TRAJECTORIES:
+        np.testing.assert_array_equal(getattr(written, name), getattr(recorded, name))
     said = capsys.readouterr().out
-    assert f"3 of {pushes.played} episodes succeeded (noise 0.3)" in said
+    assert f"2 of {recorded.played} episodes succeeded (noise 0.3)" in said
     assert "Wrote demos/push.npz (0." in said
     assert main(["demos", "push"]) == 2
     assert "demos/push.npz exists already; choose another --out." in capsys.readouterr().err
+
+    assert main(["demos", "push", "--episodes", "1", "--noise", "0", "--out", "exact.npz"]) == 0
+    exact = load(tmp_path / "exact.npz", task="push")
+    moved = np.diff(exact.position, axis=1) / Sketch().action_scale
+    np.testing.assert_allclose(moved[..., :2], exact.action[:, :-1, :2], atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ndp_jax import load_writer
 from train.imitation import digit_writing, digits
 from train.imitation.digit_writing import Examples, baselines, judge_paths, make_write, shifted
 from train.imitation.digits import Digits
-from train.imitation.imitation import make_learner
+from train.imitation.learner import make_learner
 from train.runs import run
 from train.system.errors import UserError
 
@@ -183,7 +183,7 @@ def test_a_model_learns_and_is_exported(loaded, tmp_path, monkeypatch, model, st
     assert error < 0.85 * material.error(begin)
 
     held_out = loaded[1]
-    summary, sentence = material.finish(state.variables, tmp_path, Console(quiet=True), seed=0)
+    summary, sentence = material.finish(state.variables, tmp_path, Console(quiet=True), 0)
     assert summary == digit_writing.judge(config, state.variables)
     assert summary["error"] == error and sentence == digit_writing.sentence(summary)
     assert (tmp_path / "digits.png").stat().st_size > 1000

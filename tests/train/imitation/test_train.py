@@ -1,6 +1,7 @@
 """Runs of `ndp imitate digits` from the command line: files, resuming, commands, refusals."""
 
 import json
+import shutil
 import signal
 
 import imageio
@@ -165,30 +166,49 @@ def test_it_can_be_evaluated_again(whole, capsys):
     before = (whole / "evaluation.json").read_bytes()
     assert main(["evaluate", str(whole)]) == 0
     assert (whole / "evaluation.json").read_bytes() == before
-    assert "8 held-out digits" in capsys.readouterr().out
-    assert main(["evaluate", str(whole), "--checkpoint", "best"]) == 0
-    best = json.loads((whole / "evaluation-best.json").read_text())
-    assert best["error"] == min(metrics.read(whole, "evaluations.csv")["error"])
+    found = json.loads(before)
+    assert capsys.readouterr().out == (
+        f"Error {found['error']:.3g} px^2 per coordinate, at worst {found['worst']:.3g}, "
+        "8 held-out digits\n"
+    )
 
 
-def test_it_can_be_drawn(whole, tmp_path):
-    assert main(["render", str(whole), "--out", str(tmp_path / "digits.png")]) == 0
-    written, again = (imageio.v3.imread(f / "digits.png") for f in (whole, tmp_path))
+def test_its_best_checkpoint_can_be_evaluated(whole, tmp_path):
+    """Here the one after ten steps, as if the last error had been larger."""
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    first, last = metrics.read(folder, "evaluations.csv")["error"]
+    evaluations = folder / "evaluations.csv"
+    evaluations.write_text(evaluations.read_text().replace(repr(last), "99"))
+    assert main(["evaluate", str(folder), "--checkpoint", "best"]) == 0
+    found = json.loads((folder / "evaluation-best.json").read_text())
+    assert found["error"] == first != last
+
+
+def test_it_can_be_drawn(whole, tmp_path, capsys):
+    path = tmp_path / "new" / "digits.png"
+    assert main(["render", str(whole), "--out", str(path)]) == 0
+    assert capsys.readouterr().out == f"Wrote {path}\n"
+    written, again = (imageio.v3.imread(file) for file in (whole / "digits.png", path))
     np.testing.assert_array_equal(written, again)
     assert written.std() > 5
     assert main(["plot", str(whole), "--out", str(tmp_path / "curve.png")]) == 0
     assert imageio.v3.imread(tmp_path / "curve.png").std() > 5
 
 
-def test_it_can_be_exported(whole, tmp_path):
-    path = tmp_path / "policy.msgpack"
-    assert main(["export", str(whole), "--out", str(path)]) == 0
-    writer = load_writer(path)
+def test_it_can_be_exported(whole, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    assert main(["export", str(folder)]) == 0
+    assert capsys.readouterr().out == f"Wrote {folder / 'policy.msgpack'}\n"
+    writer = load_writer(folder / "policy.msgpack")
     held_out = digits.load(8, split="test")
     error = np.mean((np.asarray(writer(held_out.images)) - held_out.paths) ** 2)
     found = json.loads((whole / "evaluation.json").read_text())
     np.testing.assert_allclose(error, found["error"], rtol=1e-4)
     assert writer.about["model"] == "mlp-ndp" and "versions" in writer.about
+    assert main(["export", str(folder), "--out", str(tmp_path / "new" / "mine")]) == 0
+    assert (tmp_path / "new" / "mine").read_bytes() == (folder / "policy.msgpack").read_bytes()
 
 
 def refused(capsys, *arguments):

@@ -6,7 +6,8 @@ import pytest
 from scipy.stats import binomtest
 
 from train.rl import rollout
-from train.rl.evaluate import Outcome, Pose, summarize, wilson_interval
+from train.rl.evaluate import Outcome, Pose, summarize
+from train.runs.intervals import wilson_interval
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 256), (13, 20), (250, 256), (256, 256)])
@@ -47,4 +48,4 @@ def test_records_keep_their_shape_even_if_there_is_nothing_in_them():
         jax.random.split(jax.random.key(1), 2),
         record=lambda state: (state.obs, jnp.zeros((3, 0, 4))),
     )
-    assert [record.shape for record in records] == [(4, 3, *records[0].shape[2:]), (4, 3, 0, 4)]
+    assert [record.shape for record in records] == [(4, 3, 1), (4, 3, 0, 4)]

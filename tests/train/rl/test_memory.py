@@ -1,6 +1,7 @@
 import dataclasses
+import os
 import resource
-import sys
+from types import SimpleNamespace
 
 import jax
 import probes
@@ -14,7 +15,7 @@ from train.rl.ppo import make_learner
 from train.rl.train import train
 from train.system.errors import UserError
 
-MB = 10**6
+MB, PAGE = 10**6, os.sysconf("SC_PAGE_SIZE")
 
 
 def wide(num_envs):
@@ -47,6 +48,7 @@ def test_the_estimate_is_near_what_the_compiler_says_of_push(num_envs):
     of_state, work = memory.needed(env, config)
     assert of_state == pytest.approx(found.argument_size_in_bytes, rel=0.05)
     assert 0.7 < work / found.temp_size_in_bytes < 1.5
+    assert of_state + work < memory.bound(config)
 
 
 @pytest.mark.parametrize("task", PRESETS)
@@ -118,8 +120,16 @@ def test_everything_that_plays_asks(monkeypatch):
             refused()
 
 
-def test_some_memory_is_free():
-    assert 10**6 < memory.free(jax.devices()[:1]) < 10**14
+def test_accelerators_tell_what_they_have_left():
+    devices = [
+        SimpleNamespace(memory_stats=lambda used=used: {"bytes_limit": 100, "bytes_in_use": used})
+        for used in (30, 80)
+    ]
+    assert memory.free(devices) == 70 + 20
+
+
+def test_this_machine_gives_no_more_than_it_has():
+    assert 0 < memory.of_machine() <= PAGE * os.sysconf("SC_PHYS_PAGES")
 
 
 def container(root, *, groups, files):
@@ -169,9 +179,21 @@ def test_without_control_groups_nothing_limits(tmp_path):
     assert memory.of_groups(tmp_path) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_limit_of_a_process_counts(monkeypatch):
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (10**15, 10**15))
-    assert 10**14 < memory.of_process() < 10**15
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (10**6, 10**6))
-    assert memory.of_process() < 0 and memory.free(jax.devices()[:1]) == 0
+def test_the_least_that_machine_process_and_container_have_left_is_free(tmp_path, monkeypatch):
+    def free(*, limit, group="max"):
+        files = {
+            "proc/meminfo": "MemTotal:  9000 kB\nMemFree:  100 kB\nMemAvailable:  5000 kB\n",
+            "proc/self/statm": "7 3 2 1 0 2 0\n",
+            "sys/fs/cgroup/memory.max": f"{group}\n",
+            "sys/fs/cgroup/memory.current": "1000\n",
+            "sys/fs/cgroup/memory.stat": "inactive_file 0\n",
+        }
+        container(tmp_path, groups="0::/\n", files=files)
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+        return memory.free([])
+
+    monkeypatch.setattr(memory, "Path", lambda name: tmp_path / name.lstrip("/"))
+    assert free(limit=resource.RLIM_INFINITY) == 5000 * 1024
+    assert free(limit=resource.RLIM_INFINITY, group=4 * MB) == 4 * MB - 1000
+    assert free(limit=3 * MB, group=4 * MB) == 3 * MB - 7 * PAGE
+    assert free(limit=6 * PAGE) == 0

@@ -1,9 +1,11 @@
 import math
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
 from probes import CONFIG
+from tensorboardX.proto.event_pb2 import Event
 
 from train.runs import metrics
 from train.runs.metrics import EVALUATIONS, METRICS, TIMING
@@ -25,7 +27,44 @@ def test_rows_come_back_and_a_reopened_log_continues(tmp_path):
     assert metrics.read(tmp_path, TIMING) == {"steps": [10, 20], "seconds": [2.5, 5.0]}
     assert metrics.last_row(tmp_path, TIMING) == {"steps": 20, "seconds": 5.0}
     assert metrics.read(tmp_path, EVALUATIONS) == {}
-    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_tensorboard_is_told_every_row_but_its_time(tmp_path):
+    with metrics.open_log(tmp_path) as write:
+        write(METRICS, 10, ROW)
+        write(TIMING, 10, {"seconds": 1.0})
+        write(EVALUATIONS, 10, {"success": 0.5})
+        write(METRICS, 20, ROW)
+    told = [
+        (event.step, {value.tag: value.simple_value for value in event.summary.value})
+        for event in events(tmp_path)
+        if event.HasField("summary")
+    ]
+    row = pytest.approx(ROW, rel=1e-6)
+    assert told == [(10, row), (10, {"evaluation/success": 0.5}), (20, row)]
+
+
+def test_tensorboard_hides_what_is_made_again(tmp_path):
+    """What came after the row that a log is opened at; the wall time of events is now."""
+    began = time.time()
+    for _ in range(2):
+        with metrics.open_log(tmp_path) as write:
+            write(METRICS, 10, ROW)
+    starts = [event.step for event in events(tmp_path) if event.HasField("session_log")]
+    assert starts == [0, 11]
+    assert all(began <= event.wall_time <= time.time() for event in events(tmp_path))
+
+
+def events(folder):
+    """What a run's files of events hold, in the order of their names: framed by 12 and 4 bytes."""
+    found = []
+    for file in sorted(folder.glob("events.out.tfevents.*")):
+        content = file.read_bytes()
+        while content:
+            size = int.from_bytes(content[:8], "little")
+            found.append(Event.FromString(content[12 : 12 + size]))
+            content = content[16 + size :]
+    return found
 
 
 def test_what_is_published_is_named_after_its_file(tmp_path):

@@ -36,7 +36,7 @@ def make_run(folder, *, success=STEPS / 2e4, seconds=STEPS / 100, config=CONFIG,
 
 def drawn(folders, statistic="mean"):
     """The figure's lines with a label, per axis: [[success, return] vs. steps, [...] vs. time]."""
-    figure = plots.draw(plots.gather(folders), statistic)
+    figure = plots.draw(plots.gather(folders, plots.read), statistic)
     figure.canvas.draw()
     axes = np.reshape(figure.axes, (2, 2))
     plots.plt.close(figure)
@@ -131,10 +131,7 @@ def test_a_single_update_is_a_dot(tmp_path):
 
 def test_long_runs_are_thinned(tmp_path):
     x = np.arange(20_000.0)
-    record = plots.Record(
-        training={"steps": x, "minutes": x, "success": x, "returns": x},
-        held_out=dict.fromkeys(("steps", "success", "returns"), np.zeros(0)),
-    )
+    record = plots.Record(training={"steps": x, "minutes": x, "success": x, "returns": x})
     figure = plots.draw([({plots.LEARNER: "ndp", "task": "push"}, [record])], "mean")
     plots.plt.close(figure)
     steps, success = main_curve(figure.axes[0])

@@ -34,7 +34,7 @@ def run(console, monkeypatch):
     monkeypatch.setattr(time, "monotonic", itertools.count(0.0).__next__)
     with progress(console, total=300) as report:
         for steps in (100, 200, 300):
-            report(steps=steps, learning=learning(NUMBERS, {"success": 1.0}))
+            report(steps, learning(NUMBERS, {"success": 1.0}))
 
 
 def test_without_a_terminal_progress_is_plain_lines(monkeypatch):
@@ -53,7 +53,7 @@ def test_a_live_display_fits_the_terminal(monkeypatch, width):
     monkeypatch.setattr(time, "monotonic", itertools.count(0.0).__next__)
     with progress(console, total=300) as report:
         for steps in (100, 200):
-            report(steps=steps, learning=learning(NUMBERS, {"success": 1.0}))
+            report(steps, learning(NUMBERS, {"success": 1.0}))
     shown = file.getvalue()
     for part in ("steps", "left", "kl 0.012", "nan 3", "evaluated 1.00"):
         assert part in shown

@@ -9,7 +9,7 @@ import pytest
 
 from configs import IMITATED, PRESETS, CloneConfig, DigitsConfig, Network, TrainConfig
 from train.runs import run
-from train.sweeps import sweep_folder
+from train.sweeps.folder import fresh
 from train.sweeps.grid import lay_out
 from train.system.errors import UserError
 
@@ -53,7 +53,7 @@ def test_callers_at_the_same_moment_share_no_folder(tmp_path, monkeypatch, kind)
     def ask(out):
         if kind == "run":
             return run.fresh(CONFIG, out)
-        return sweep_folder.fresh(grid, out, **options).folder
+        return fresh(grid, out, **options).folder
 
     for attempt in range(10):
         folders = at_the_same_moment(8, partial(ask, None))

@@ -26,8 +26,9 @@ from train.rl.population import Population
 from train.rl.ppo import make_learner
 from train.rl.train import evaluation_due
 from train.runs import checkpoint, metrics, run
-from train.sweeps import sweep_folder, table
+from train.sweeps import table
 from train.sweeps import train as sweeps
+from train.sweeps.folder import Run, fresh, load
 from train.sweeps.grid import lay_out
 from train.system.errors import Interrupted, UserError
 
@@ -144,7 +145,7 @@ def test_what_a_sweep_trains_at_once_does_not_change_when_memory_does(whole, mon
     interrupted(monkeypatch, folder, updates=3)
     assert json.loads((folder / "groups" / "1" / "plan.json").read_text())[0] == 4
     with pytest.raises(UserError, match=r"--devices 3 cannot share evenly the 4 .* 1, 2, 4\."):
-        sweeps.complete(sweep_folder.load(folder), devices=3, console=Console(quiet=True))
+        sweeps.complete(load(folder), devices=3, console=Console(quiet=True))
     monkeypatch.setattr(memory, "free", lambda devices: 1)
     swept.run(folder)
     assert (folder / "table.csv").read_bytes() == (whole.folder / "table.csv").read_bytes()
@@ -169,7 +170,7 @@ def test_long_names_are_cut(tmp_path):
     every = settings(swept.BASE)
     axes = {name: (every[name],) for name in names}
     grid = lay_out([swept.BASE], axes, seeds=2, samples=None)
-    made = sweep_folder.fresh(grid, tmp_path / "sweep", halving=False, versions={})
+    made = fresh(grid, tmp_path / "sweep", halving=False, versions={})
     assert [member.config for member in made.runs] == [member.config for member in grid.members]
     assert all(len(member.folder.name) < 200 for member in made.runs)
     assert made.runs[1].folder.name.endswith("-seed1")
@@ -194,7 +195,7 @@ def test_a_setting_is_best_by_its_own_length(whole):
 
 def test_changed_members_are_not_continued(monkeypatch, tmp_path):
     interrupted(monkeypatch, tmp_path / "sweep", updates=3)
-    found = sweep_folder.load(tmp_path / "sweep")
+    found = load(tmp_path / "sweep")
     member = found.groups[1][0]
     path = member.folder / "config.json"
     other = dataclasses.asdict(replaced(member.config, {"clip": 0.3}))
@@ -231,7 +232,7 @@ def test_losers_stop_early(tmp_path):
 
 def test_the_ranking_is_by_mean_success_then_return():
     config = swept.BASE
-    group = [sweep_folder.Run(Path(), number // 2, config) for number in range(6)]
+    group = [Run(Path(), number // 2, config) for number in range(6)]
 
     population = Population(
         states=None, member=jax.numpy.arange(8).reshape(4, 2), active=jax.numpy.asarray(4)
@@ -256,7 +257,7 @@ def plan(monkeypatch, members, *, free=10**9, seeds=1, halving=False, devices=1,
     monkeypatch.setattr(memory, "free", lambda devices: free)
     grid = lay_out([swept.BASE], {"clip": tuple(np.linspace(0.1, 0.3, members // seeds).tolist())},
                    seeds=seeds, samples=None)  # fmt: skip
-    group = [sweep_folder.Run(Path(), *member) for member in grid.members]
+    group = [Run(Path(), *member) for member in grid.members]
     return sweeps.make_plan(group, probes.RewardFromBoth(), halving=halving, devices=devices)
 
 

@@ -3,8 +3,8 @@ import pytest
 
 from configs import PRESETS
 from train.runs import plots
-from train.sweeps import sweep_figures
-from train.sweeps.sweep_folder import Run, Sweep
+from train.sweeps import figures
+from train.sweeps.folder import Run, Sweep
 
 
 def row(setting, success, *, area=0.5, **swept):
@@ -31,7 +31,7 @@ def test_a_heat_map_has_every_cell_where_it_belongs():
         for i, alpha in enumerate((15.0, 5.0))
         for j, rate in enumerate((1e-3, 1e-4))
     ]
-    figure = sweep_figures.heat_map(rows[::-1], ["learning_rate", "alpha"])
+    figure = figures.heat_map(rows[::-1], ["learning_rate", "alpha"])
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["0.0001", "0.001"]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["5", "15"]
@@ -42,7 +42,7 @@ def test_a_heat_map_has_every_cell_where_it_belongs():
 
 def test_a_line_shows_means_and_intervals():
     rows = [row(0, 0.8, clip=0.3), row(1, 0.4, clip=0.1)]
-    axis = sweep_figures.line(rows, ["clip"]).axes[0]
+    axis = figures.line(rows, ["clip"]).axes[0]
     (container,) = axis.containers
     np.testing.assert_allclose(container.lines[0].get_ydata(), [0.4, 0.8])
     segments = container.lines[2][0].get_segments()
@@ -54,7 +54,7 @@ def test_parallel_coordinates_have_a_line_for_every_setting():
         row(number, 1 - number / 10, area=None, clip=0.1 + number / 50, hidden=[8, 2**number])
         for number in range(6)
     ]
-    axis = sweep_figures.parallel(rows, ["clip", "hidden"]).axes[0]
+    axis = figures.parallel(rows, ["clip", "hidden"]).axes[0]
     lines = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_zorder() >= 0]
     heights = [tuple(line.get_ydata()) for line in lines if line.get_color() != "black"]
     assert len(heights) == 6
@@ -69,8 +69,8 @@ def test_draws_are_no_grid_even_if_there_are_as_many(tmp_path, monkeypatch):
     sweep = Sweep(tmp_path, ("clip", "alpha"), False, (Nothing,))
     drawn = [(0.1, 5.0), (0.1, 5.0), (0.2, 5.0), (0.2, 15.0)]
     rows = [row(n, 0.5, clip=clip, alpha=alpha) for n, (clip, alpha) in enumerate(drawn)]
-    monkeypatch.setattr(sweep_figures, "read", lambda sweep: {"settings": rows})
-    sweep_figures.draw(sweep)
+    monkeypatch.setattr(figures, "read", lambda sweep: {"settings": rows})
+    figures.draw(sweep)
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.png"]
 
 
@@ -78,9 +78,9 @@ def test_a_loser_that_never_ended_an_episode_has_no_curve(tmp_path):
     run = Run(tmp_path, 0, PRESETS["push"])
     for success, ended in (("nan", False), ("0.0", True)):
         (tmp_path / "metrics.csv").write_text(f"steps,success\n40,nan\n80,{success}\n")
-        assert sweep_figures.has_curve(run) == ended
+        assert figures.has_curve(run) == ended
 
 
 def test_orders_of_magnitude_are_even_steps():
-    places = sweep_figures.scale([1e-4, 1e-3, 1e-2, 2e-2, 3e-2, 1e-1])
+    places = figures.scale([1e-4, 1e-3, 1e-2, 2e-2, 3e-2, 1e-1])
     assert places[1e-3] == pytest.approx(1 / 3) and places[1e-2] == pytest.approx(2 / 3)

@@ -19,7 +19,9 @@ from train.imitation import digit_writing
 from train.imitation import train as imitation
 from train.runs import metrics
 from train.runs import run as run_
-from train.sweeps import imitation_sweep, imitation_table, sweep_folder, table
+from train.sweeps import imitation as sweeps
+from train.sweeps import table
+from train.sweeps.folder import fresh
 from train.sweeps.grid import lay_out
 
 SMALL = ("--samples", "32", "--held-out", "8", "--batch", "16", "--hidden", "8")
@@ -171,11 +173,11 @@ def finished(folder, config, *, success, error):
 def test_clones_are_compared_by_success(tmp_path, axes):
     bases = [dataclasses.replace(IMITATED[task], eval_episodes=8) for task in ("push", "throw")]
     grid = lay_out(bases, axes, seeds=2, samples=None)
-    made = sweep_folder.fresh(grid, tmp_path / "sweep", halving=False, versions={})
+    made = fresh(grid, tmp_path / "sweep", halving=False, versions={})
     for number, member in enumerate(made.runs):
         success, error = ((0.5, 0.2), (0.9, 0.3), (0.9, 0.1), (0.2, 0.1))[number // 2]
         finished(member.folder, member.config, success=success, error=error)
-    imitation_sweep.complete(made, console=Console(quiet=True))
+    sweeps.complete(made, console=Console(quiet=True))
     found = table.read(made)
     assert [row["setting"] for row in found["settings"]] == [2, 1, 0, 3]
     assert [row["success"] for row in found["settings"]] == [0.9, 0.9, 0.5, 0.2]
@@ -183,10 +185,21 @@ def test_clones_are_compared_by_success(tmp_path, axes):
     assert (member["error"], member["seconds"], member["success_low"]) == (0.1, 8.5, 0.4)
     (name,) = axes
     assert [row[name] for row in found["members"][::2]] == [*axes[name]] * 2
-    view = imitation_table.summary(made)
+    view = table.summary(made)
     assert [column.header for column in view.columns][-2:] == ["success", "error"]
     assert (made.folder / "curves.png").exists()
     assert (made.folder / "bars.png").exists() == (name == "policy")
     if name == "policy":
-        bars = imitation_sweep.bars(made, found["members"])
+        bars = sweeps.bars(made, found["members"])
         assert bars[0] == ("push", "ndp", (0.5, 0.5)) and len(bars) == 4
+
+
+def test_clones_that_came_to_nothing_are_last(tmp_path):
+    grid = lay_out([IMITATED["push"]], {"episodes": (20, 40)}, seeds=1, samples=None)
+    made = fresh(grid, tmp_path / "sweep", halving=False, versions={})
+    for member in made.runs:
+        finished(member.folder, member.config, success=0.5, error=0.2)
+    (made.runs[0].folder / "evaluation.json").unlink()
+    table.write(made)
+    rows = table.read(made)["settings"]
+    assert [(row["setting"], row["success"]) for row in rows] == [(1, 0.5), (0, None)]

@@ -3,37 +3,25 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter
 
 from configs import CLONED
 from envs.outside import short
-from train.rl.evaluate import bootstrap_interval
-from train.runs import metrics
+from train.runs import metrics, plots
+from train.runs.intervals import bootstrap_interval
 from train.runs.metrics import EVALUATIONS, TIMING
-from train.runs.plots import (
-    STATISTICS,
-    Columns,
-    alike,
-    draw_training,
-    explain,
-    name_of,
-    plt,
-    read_columns,
-    save,
-    styles,
-)
+from train.runs.plots import Group, Record, plt, read_columns, save
 from train.system.errors import UserError
 
 COLORS = {"cnn-ndp": "#0072b2", "mlp-ndp": "#56b4e9", "cnn-dmp": "#009e73", "cnn": "#d55e00"}
 """Okabe and Ito's, by model of digits."""
 
-XLABELS = {"steps": "gradient steps", "minutes": "wall time of training (minutes)"}
+XLABELS = {"steps": "gradient steps", "minutes": plots.WALL_TIME}
 DIGITS = "held-out error (px² per coordinate)"
 CLONES = "held-out action error"
 
@@ -45,8 +33,6 @@ BASELINES = {
 """Predictors that learn nothing from pictures, or nothing at all."""
 
 Baselines = dict[str, float]
-Group = tuple[dict[str, Any], list[Columns], list[Baselines]]
-"""Settings that runs share, their columns `steps`, `minutes` and `error`, and their baselines."""
 
 WIDTH = 0.76
 """Of the bars of a task; tasks are one apart."""
@@ -89,19 +75,12 @@ def imitation_curves(
     Raises:
       UserError: a folder is not a run or has nothing to draw yet, or the image cannot be written.
     """
-    save(draw(gather(folders), statistic), path)
+    baselines = [read_baselines(folder) for folder in dict.fromkeys(folders)]
+    save(draw(plots.gather(folders, read), baselines, statistic), path)
 
 
-def gather(folders: list[Path]) -> list[Group]:
-    """Reads runs and groups those whose settings differ in nothing that matters but the seed."""
-    return [
-        (kind, [read(folder) for folder in group], [read_baselines(folder) for folder in group])
-        for kind, group in alike(folders)
-    ]
-
-
-def read(folder: Path) -> Columns:
-    """Reads the evaluations of an imitation, which may still be training.
+def read(folder: Path) -> Record:
+    """Reads `steps`, `minutes` and `error` of an imitation, which may still be training.
 
     Raises:
       UserError: a table is missing or cannot be read, or no evaluation is finite.
@@ -116,7 +95,7 @@ def read(folder: Path) -> Columns:
     drawn = np.isfinite(found["error"]) & (found["error"] > 0) & (found["steps"] <= steps[-1])
     if not drawn.any():
         raise UserError(f"{folder} has nothing to draw yet: no evaluation is a positive number.")
-    return {name: values[drawn] for name, values in found.items()}
+    return Record({name: values[drawn] for name, values in found.items()})
 
 
 def read_baselines(folder: Path) -> Baselines:
@@ -140,33 +119,17 @@ def color_of(learner: str) -> str:
     return COLORS[learner] if learner in COLORS else CLONED[learner].color
 
 
-def draw(groups: list[Group], statistic: str) -> Figure:
+def draw(groups: list[Group], baselines: list[Baselines], statistic: str) -> Figure:
     """Draws the error against gradient steps (left) and wall time (right)."""
-    kinds = [kind for kind, _, _ in groups]
-    word, reduce_runs = STATISTICS[statistic]
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharey=True)
-    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
-    for (kind, records, _), (color, line) in zip(groups, styles(kinds, color_of), strict=False):
-        label = f"{name_of(kind, kinds)}, {len(records)} run{'s' if len(records) > 1 else ''}"
-        look = {"color": color, "linestyle": line, "label": label}
-        for axis, x in zip(axes, XLABELS, strict=True):
-            draw_training(axis, [(r[x], r["error"]) for r in records], reduce_runs, look)
-    digits = kinds[0]["task"] == "digits"
-    for axis, xlabel in zip(axes, XLABELS.values(), strict=True):
-        axis.set(xlabel=xlabel, yscale="log")
-        axis.set_xlim(left=0)
-        axis.grid(alpha=0.25)
+    _, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharey=True)
+    labels = XLABELS, {"error": DIGITS if groups[0][0]["task"] == "digits" else CLONES}
+    lines = "error on held-out examples"
+    figure = plots.draw_curves(axes, groups, statistic, labels, color_of, lines)
+    axes[1].set_ylabel("")
+    for axis in axes:
+        axis.set_yscale("log")
         axis.grid(alpha=0.1, which="minor")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel(DIGITS if digits else CLONES)
-    axes[0].xaxis.set_major_formatter(EngFormatter(sep=""))
-    draw_baselines(axes, [found for _, _, baselines in groups for found in baselines])
-
-    explanation = "Lines: error on held-out examples"
-    if any(len(records) > 1 for _, records, _ in groups):
-        explanation += f"; {word} over runs and its 95 % bootstrap interval"
-    explain(figure, axes[0], explanation)
-    figure.suptitle(", ".join(dict.fromkeys(kind["task"] for kind in kinds)))
+    draw_baselines(axes, baselines)
     return figure
 
 
@@ -210,8 +173,9 @@ def success_bars(rows: Sequence[Success], path: Path) -> None:
 def draw_success(rows: Sequence[Success]) -> Figure:
     """Draws the bars of `success_bars`."""
     tasks = list(dict.fromkeys(row.task for row in rows))
-    policies = list(reversed(dict.fromkeys((*CLONED, *(row.policy for row in rows)))))
-    policies = [policy for policy in policies if any(row.policy == policy for row in rows)]
+    drawn = {row.policy for row in rows}
+    known = (*CLONED, *sorted(drawn - {*CLONED}))
+    policies = [policy for policy in reversed(known) if policy in drawn]
     width = WIDTH / len(policies)
 
     def centre(row: Success) -> float:
@@ -237,15 +201,11 @@ def draw_success(rows: Sequence[Success]) -> Figure:
         axis.scatter(x, y, s=36, marker="D", clip_on=False, label=label, **look)
     axis.set_xticks(range(len(tasks)), tasks)
     axis.set(ylabel="success rate", ylim=(0, 1.05))
-    axis.grid(alpha=0.25, axis="y")
     axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
+    plots.frame(axis, lines="y")
     several = any(len(row.seeds) > 1 for row in rows)
-    explain(
-        figure,
-        axis,
-        "Bars: mean over seeds, its 95 % bootstrap interval; dots: seeds" if several else "",
-    )
+    explanation = "Bars: mean over seeds, its 95 % bootstrap interval; dots: seeds"
+    plots.explain(figure, axis, explanation if several else "")
     return figure
 
 

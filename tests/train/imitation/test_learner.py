@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import Descent
-from train.imitation.imitation import make_learner
+from train.imitation.learner import make_learner
 
 EXAMPLES = 10
 

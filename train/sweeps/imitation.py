@@ -12,18 +12,16 @@ from rich.console import Console
 
 from configs import CloneConfig, ImitateConfig
 from train.imitation import train as imitation
-from train.imitation.imitation_figures import Success, imitation_curves, success_bars
+from train.imitation.figures import Success, imitation_curves, success_bars
 from train.runs import loop, metrics
-from train.sweeps import imitation_table, sweep_folder, table
+from train.sweeps import table
+from train.sweeps.figures import draw_best
+from train.sweeps.folder import Run, Sweep, fresh
 from train.sweeps.grid import Grid
-from train.sweeps.sweep_folder import Run, Sweep
 from train.sweeps.table import Row
 from train.system.errors import Diverged
 from train.system.hints import hint
 from train.system.runtime import versions
-
-MOST_CURVES = 12
-"""Settings that one figure can tell apart."""
 
 
 def sweep(grid: Grid, *, out: Path | None, console: Console) -> Sweep:
@@ -40,7 +38,7 @@ def sweep(grid: Grid, *, out: Path | None, console: Console) -> Sweep:
       Interrupted: SIGINT or SIGTERM arrived; a checkpoint has been written.
     """
     kit = imitation.prepare(cast(ImitateConfig, grid.members[0].config))  # before a folder is made
-    created = sweep_folder.fresh(grid, out, halving=False, versions=versions())
+    created = fresh(grid, out, halving=False, versions=versions())
     return complete(created, console=console, kit=kit)
 
 
@@ -62,7 +60,7 @@ def complete(found: Sweep, *, console: Console, kit: imitation.Kit | None = None
     number = {member: place for place, member in enumerate(found.runs, 1)}
     with loop.held(found.folder, needs=needs, again=again):
         for group in found.groups:
-            unfinished = [member for member in group if not imitation_table.ended(member)]
+            unfinished = [member for member in group if not member.evaluation]
             if not unfinished:
                 continue
             kit = kit or imitation.prepare(group[0].config)
@@ -73,7 +71,7 @@ def complete(found: Sweep, *, console: Console, kit: imitation.Kit | None = None
                 except Diverged as problem:
                     console.print(str(problem), soft_wrap=True)
             kit = None  # makes room for the next
-        imitation_table.write(found)
+        table.write(found)
         draw(found)
     return found
 
@@ -83,10 +81,7 @@ def draw(found: Sweep) -> None:
 
     Members that came to nothing are not drawn.
     """
-    best = [row["setting"] for row in table.read(found)["settings"][:MOST_CURVES]]
-    curves = [member.folder for member in found.runs if member.setting in best and drawable(member)]
-    if curves:
-        imitation_curves(curves, found.folder / "curves.png")
+    draw_best(found, imitation_curves, drawable)
     rows = bars(found, table.read(found)["members"])
     if rows:
         success_bars(rows, found.folder / "bars.png")
@@ -95,7 +90,7 @@ def draw(found: Sweep) -> None:
 def drawable(member: Run) -> bool:
     """Whether a member came to its end with an error that a logarithmic axis can show."""
     last = metrics.last_row(member.folder, metrics.EVALUATIONS)
-    return bool(imitation_table.ended(member)) and last["error"] > 0
+    return bool(member.evaluation) and last["error"] > 0
 
 
 def bars(found: Sweep, members: list[Row]) -> list[Success]:

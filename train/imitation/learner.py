@@ -8,7 +8,7 @@ inside a loop about 15 times slower than outside.
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,15 +53,6 @@ Loss = Callable[[PyTree, PyTree, PRNGKeyArray], Float[Array, ""]]
 """Variables, a minibatch, leaves (batch, ...), and a key for its augmentation to the mean loss."""
 
 
-@runtime_checkable
-class Finish(Protocol):
-    """What ends a run."""
-
-    def __call__(
-        self, variables: PyTree, folder: Path, console: Console, *, seed: int
-    ) -> tuple[dict[str, Any], str]: ...
-
-
 class Material(NamedTuple):
     """What a run learns from.
 
@@ -69,14 +60,14 @@ class Material(NamedTuple):
       examples: leaves (N, ...), on the device.
       about: it, for people.
       error: of variables on what is held out.
-      finish: judges variables, draws into a folder, and returns the evaluation and a sentence;
-        the seed is that of the episodes of a robot.
+      finish: ends a run: judges variables, draws into a folder, and returns the evaluation and a
+        sentence; the seed is that of the episodes of a robot.
     """
 
     examples: PyTree
     about: str
     error: Callable[[PyTree], float]
-    finish: Finish
+    finish: Callable[[PyTree, Path, Console, int], tuple[dict[str, Any], str]]
 
 
 class Problem(NamedTuple):

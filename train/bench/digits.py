@@ -1,8 +1,6 @@
 """Time of a training step of CNN-NDP, next to PyTorch with a loop over the Euler steps."""
 
 import functools
-import os
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +15,7 @@ from configs import DigitsConfig
 from ndp_jax import DMP
 from ndp_jax.dmp import METHODS
 from ndp_jax.writing import Writer, integrate
-from train.bench.bench import seconds
+from train.bench.speed import compiled, machine, seconds
 from train.imitation.digit_writing import MIDDLE, make_dmp, make_writer
 from train.imitation.digits import SIZE
 
@@ -38,7 +36,7 @@ def bench_digits(config: DigitsConfig, *, console: Console) -> None:
     dmp, batch = make_dmp(config), config.descent.batch
     device, usual = torch_writer.device(), torch.get_num_threads()
     console.print(
-        f"{jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores, jax {jax.__version__}; "
+        f"{machine()}; "
         f"torch {torch.__version__} on {device}, {usual} threads unless told otherwise",
         soft_wrap=True,
     )
@@ -62,15 +60,9 @@ def bench_digits(config: DigitsConfig, *, console: Console) -> None:
         ours.append(timed(f"JAX, {method}", step, gradient))
 
     size = sum(x.size for x in jax.tree.leaves(variables))
-    table = Table(
-        "",
-        "training step",
-        "faster",
-        "integration",
-        "faster",
-        "first loss",
-        title=f"CNN-NDP, {size:,} parameters, batch {batch}, {dmp.n_steps} Euler steps",
-    )
+    columns = ("", "training step", "faster", "integration", "faster", "first loss")
+    title = f"CNN-NDP, {size:,} parameters, batch {batch}, {dmp.n_steps} Euler steps"
+    table = Table(*columns, title=title)
     best_step, best_integration = min(p.step for p in peers), min(p.integration for p in peers)
     for row in (*peers, *ours):
         table.add_row(
@@ -138,13 +130,11 @@ def make_step(
         return (optax.apply_updates(parameters, updates), memory), value
 
     state = jax.tree.map(jnp.copy, (variables, optimiser.init(variables)))
-    began = time.perf_counter()
-    compiled = jax.jit(step, donate_argnums=0).lower(state, images, strokes).compile()
-    compilation = time.perf_counter() - began
+    program, compilation = compiled(step, state, images, strokes, donate=True)
 
     def run() -> Array:
         nonlocal state
-        state, value = compiled(state, images, strokes)
+        state, value = program(state, images, strokes)
         jax.block_until_ready(state)
         return value
 

@@ -23,6 +23,12 @@ class Run(NamedTuple):
     setting: int
     config: Any
 
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """How it was judged at its end, empty if it has come to none."""
+        path = self.folder / "evaluation.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
 
 class Sweep(NamedTuple):
     """What a sweep folder says.

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from configs import IMITATED
-from train.imitation import imitation_figures as figures
-from train.imitation.imitation_figures import Success
-from train.rl.evaluate import bootstrap_interval
-from train.runs import metrics, run
+from train.imitation import figures
+from train.imitation.figures import Success
+from train.runs import metrics, plots, run
+from train.runs.intervals import bootstrap_interval
 from train.system.errors import UserError
 
 DIGITS, PUSH = IMITATED["digits"], IMITATED["push"]
@@ -32,7 +32,8 @@ def make_run(folder, *, error=ERROR, config=DIGITS, baselines=None):
 
 
 def drawn(folders):
-    figure = figures.draw(figures.gather(folders), "mean")
+    baselines = [figures.read_baselines(folder) for folder in folders]
+    figure = figures.draw(plots.gather(folders, figures.read), baselines, "mean")
     figure.canvas.draw()
     figures.plt.close(figure)
     return figure.axes
@@ -122,7 +123,7 @@ def test_runs_are_named_by_what_sets_them_apart(tmp_path):
 def test_evaluations_that_are_no_numbers_or_not_timed_yet_are_left_out(tmp_path):
     folder = make_run(tmp_path / "run", error=np.array([np.inf, 3.0, np.nan, 2.0]))
     metrics.append(folder / metrics.EVALUATIONS, {"steps": 9000, "error": 1.0})
-    found = figures.read(folder)
+    found = figures.read(folder).training
     np.testing.assert_allclose(found["steps"], (1000, 3000))
     np.testing.assert_allclose(found["minutes"], (0.1, 0.3))
 

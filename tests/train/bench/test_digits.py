@@ -8,7 +8,7 @@ from rich.console import Console
 
 from configs import Descent, DigitsConfig, Pen
 from ndp_jax.dmp import FORCINGS, METHODS
-from train.bench import bench_digits
+from train.bench import digits
 from train.imitation import digit_writing
 from train.imitation.digit_writing import make_dmp, make_writer
 
@@ -37,7 +37,7 @@ def test_pytorch_computes_the_same(torch_writer, forcing, method):
     """Trajectories, and the losses of three steps, which tell of the gradients, too."""
     config = dataclasses.replace(CONFIG, pen=Pen(forcing=forcing, method=method))
     dmp = make_dmp(config)
-    images, strokes, movements = bench_digits.examples(dmp, CONFIG.descent.batch)
+    images, strokes, movements = digits.examples(dmp, CONFIG.descent.batch)
     model = make_writer(config)
     variables = model.init(jax.random.key(1), images)
     device = torch_writer.device()
@@ -49,11 +49,11 @@ def test_pytorch_computes_the_same(torch_writer, forcing, method):
     assert actual.shape == expected.shape == (CONFIG.descent.batch, dmp.n_steps + 1, 2)
     assert np.abs(actual - expected).max() < 1e-4 * np.abs(expected).max()
 
-    gradient = np.asarray(bench_digits.make_gradient(dmp, method)(movements, strokes))
+    gradient = np.asarray(digits.make_gradient(dmp, method)(movements, strokes))
     peer = torch_writer.make_gradient(dmp, movements, strokes, device=device)()
     assert np.abs(peer - gradient).max() < 1e-4 * np.abs(gradient).max()
 
-    ours, _ = bench_digits.make_step(model, CONFIG, variables, images, strokes)
+    ours, _ = digits.make_step(model, CONFIG, variables, images, strokes)
     rate = CONFIG.descent.learning_rate
     theirs = torch_writer.make_step(writer, images, strokes, learning_rate=rate)
     losses = np.array([(float(ours()), theirs()) for _ in range(3)])
@@ -62,8 +62,8 @@ def test_pytorch_computes_the_same(torch_writer, forcing, method):
 
 
 def test_the_table_states_times_and_that_all_compute_the_same(torch_writer, capsys, monkeypatch):
-    monkeypatch.setattr(bench_digits, "REPEATS", 2)
-    bench_digits.bench_digits(CONFIG, console=Console(width=100, force_terminal=False))
+    monkeypatch.setattr(digits, "REPEATS", 2)
+    digits.bench_digits(CONFIG, console=Console(width=100, force_terminal=False))
     shown = capsys.readouterr().out
     rows = re.findall(r"│ (PyTorch|JAX).*?([\d.]+) ms .*?([\d.]+) ms .* ([\d.]+) +│", shown)
     assert [row[0] for row in rows][-3:] == ["PyTorch", "JAX", "JAX"]
@@ -75,12 +75,12 @@ def test_the_table_states_times_and_that_all_compute_the_same(torch_writer, caps
 @pytest.mark.slow
 def test_steps_need_no_pytorch():
     """Both methods learn the same."""
-    images, strokes, _ = bench_digits.examples(make_dmp(CONFIG), 4)
+    images, strokes, _ = digits.examples(make_dmp(CONFIG), 4)
     variables = make_writer(CONFIG).init(jax.random.key(0), images)
     losses = []
     for method in METHODS:
         model = make_writer(CONFIG).clone(method=method)
-        step, _ = bench_digits.make_step(model, CONFIG, variables, images, strokes)
+        step, _ = digits.make_step(model, CONFIG, variables, images, strokes)
         losses.append([float(step()) for _ in range(3)])
     np.testing.assert_allclose(*losses, rtol=1e-4)
     assert losses[0][2] < losses[0][0]

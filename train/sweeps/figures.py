@@ -1,28 +1,27 @@
 """What a sweep came to, drawn: success and area over the swept settings."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-
-from train.runs import metrics, plots
-from train.sweeps.grid import shown
-from train.sweeps.sweep_folder import Run, Sweep
-from train.sweeps.table import Row, interval, read
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+
+from train.runs import metrics, plots
+from train.runs.plots import plt
+from train.sweeps.folder import Run, Sweep
+from train.sweeps.grid import shown
+from train.sweeps.table import Row, interval, read
 
 TITLES = {
     "success": "success at the end\n(held-out episodes, action means)",
     "area": "success on average over the training\n(exploring)",
 }
 COLORS = "viridis"
+BEHIND = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}  # of texts
 MOST_CURVES = 12
 """Settings that one figure of learning curves can tell apart."""
 
@@ -35,25 +34,30 @@ def draw(sweep: Sweep) -> None:
     over random draws.
     """
     rows = read(sweep)["settings"]
-    drawn = [row["setting"] for row in rows[:MOST_CURVES]]
-    curves = [run.folder for run in sweep.runs if run.setting in drawn and has_curve(run)]
-    if curves:
-        plots.learning_curves(curves, sweep.folder / "curves.png")
+    draw_best(sweep, plots.learning_curves, has_curve)
     names = [name for name in sweep.over if len({key(row[name]) for row in rows}) > 1]
     if not names:
         return
     combinations = {tuple(key(row[name]) for name in names) for row in rows}
-    complete = (
-        len(rows) == len(combinations) == math.prod(len(values_of(rows, name)) for name in names)
-    )
+    possible = math.prod(len(values_of(rows, name)) for name in names)
+    complete = len(rows) == len(combinations) == possible
     kind = {1: line, 2: heat_map}.get(len(names), parallel) if complete else parallel
     figure = kind(rows, names)
     task = sweep.runs[0].config.task if "task" not in sweep.over else ""
     seeds = rows[0]["seeds"]
     over = f"{seeds} seeds each, 95 % bootstrap intervals" if seeds > 1 else "one seed each"
     figure.suptitle(", ".join(filter(None, (task, f"{len(rows)} settings", over))))
-    figure.savefig(sweep.folder / "sweep.png", dpi=150)
-    plt.close(figure)
+    plots.save(figure, sweep.folder / "sweep.png")
+
+
+def draw_best(
+    sweep: Sweep, curves: Callable[[list[Path], Path], None], drawable: Callable[[Run], bool]
+) -> None:
+    """Writes curves.png, of those members of the best settings that can be drawn."""
+    best = [row["setting"] for row in read(sweep)["settings"][:MOST_CURVES]]
+    folders = [run.folder for run in sweep.runs if run.setting in best and drawable(run)]
+    if folders:
+        curves(folders, sweep.folder / "curves.png")
 
 
 def has_curve(run: Run) -> bool:
@@ -68,12 +72,9 @@ def key(value: Any) -> Any:
 
 def values_of(rows: Sequence[Row], name: str) -> list[Any]:
     """The values of a setting: numbers in order, names as they come."""
-    values = list(dict.fromkeys(key(row[name]) for row in sorted(rows, key=by_setting)))
+    in_order = sorted(rows, key=lambda row: row["setting"])
+    values = list(dict.fromkeys(key(row[name]) for row in in_order))
     return values if isinstance(values[0], str) else sorted(values)
-
-
-def by_setting(row: Row) -> int:
-    return row["setting"]
 
 
 def words(name: str) -> str:
@@ -110,8 +111,7 @@ def line(rows: Sequence[Row], names: Sequence[str]) -> Figure:
         axis.set_xticks(range(len(values)), [shown(value) for value in values])
         axis.set(xlabel=words(name), ylabel="success rate", ylim=(-0.03, 1.03))
         axis.set_title(TITLES[measure], fontsize="medium")
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
+        plots.frame(axis)
     return figure
 
 
@@ -148,26 +148,14 @@ def parallel(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     for order, row in enumerate(reversed(rows)):
         heights = [places[key(row[name])] for places, name in zip(scales, names, strict=True)]
         success = row[measure]
-        axis.plot(
-            range(len(names)),
-            heights,
-            color=color(success),
-            linewidth=1 + 2 * success,
-            zorder=order,
-        )
+        look = {"color": color(success), "linewidth": 1 + 2 * success, "zorder": order}
+        axis.plot(range(len(names)), heights, **look)
     for x, places in enumerate(scales):
         values = list(places)
         ends = values if len(values) <= 8 else [values[0], values[-1]]
+        look = {"va": "center", "fontsize": "small", "zorder": len(rows), "bbox": BEHIND}
         for value in ends:
-            axis.text(
-                x + 0.03,
-                places[value],
-                shown(value),
-                va="center",
-                fontsize="small",
-                zorder=len(rows),
-                bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1},
-            )
+            axis.text(x + 0.03, places[value], shown(value), **look)
         axis.axvline(x, color="black", linewidth=0.8, zorder=0)
     axis.set_xticks(range(len(names)), [words(name) for name in names])
     axis.set_yticks([])

@@ -19,6 +19,7 @@ from configs import TrainConfig
 from envs.base import MjxEnv
 from envs.limits import largest_batch
 from ndp_jax import DMP, rollout
+from ndp_jax.dmp import METHODS
 from train.rl import memory
 from train.rl.agent import hyperparameters, make_env
 from train.rl.population import make_programs
@@ -33,58 +34,37 @@ PRIMITIVES = ((1024, 9, 6, 40), (100, 2, 30, 300))
 
 def bench(tasks: Sequence[str], *, num_envs: int, console: Console) -> None:
     """Prints a table of the primitive's integration and one of the environments' steps."""
-    device = jax.devices()[0].device_kind
-    console.print(f"{device}, {os.cpu_count()} CPU cores, jax {jax.__version__}")
+    console.print(machine())
     began = time.perf_counter()
-    primitives = Table("Primitive, forward + backward", "scan", "matrix")
+    primitives = Table("Primitive, forward + backward", *METHODS)
     for batch, dims, n_basis, n_steps in PRIMITIVES:
-        times = [
-            primitive_seconds(batch, dims, n_basis, n_steps, method)
-            for method in ("scan", "matrix")
-        ]
+        times = [primitive_seconds(batch, dims, n_basis, n_steps, method) for method in METHODS]
         label = f"batch {batch}, D {dims}, N {n_basis}, {n_steps} steps"
         primitives.add_row(label, *(f"{1000 * t:.2f} ms" for t in times))
     console.print(primitives)
     console.print(f"Measured in {time.perf_counter() - began:.0f} s")
 
-    environments = Table(
-        "task",
-        "environments",
-        "MJX with resets",
-        "C, one thread",
-        "step compiles in",
-        title="Control steps/s under random actions",
-    )
+    columns = ("task", "environments", "MJX with resets", "C, one thread", "step compiles in")
+    environments = Table(*columns, title="Control steps/s under random actions")
     for task in tasks:
         began = time.perf_counter()
         env = envs.make(task)
         batch = min(num_envs, largest_batch(task) or num_envs)
         memory.check_steps(env, num_envs=batch)
         speed, compilation, episode = mjx_speed(env, batch)
-        environments.add_row(
-            task,
-            f"{batch}",
-            f"{speed:,.0f}",
-            f"{c_speed(env, episode):,.0f}",
-            f"{compilation:.0f} s",
-        )
+        speeds = f"{speed:,.0f}", f"{c_speed(env, episode):,.0f}"
+        environments.add_row(task, f"{batch}", *speeds, f"{compilation:.0f} s")
         console.print(f"Measured {task} in {time.perf_counter() - began:.0f} s")
     console.print(environments)
 
 
 def bench_sweeps(config: TrainConfig, members: Sequence[int], *, console: Console) -> None:
     """Prints what an update of sweeps of so many members takes, next to a run alone."""
-    device = jax.devices()[0].device_kind
-    console.print(f"{device}, {os.cpu_count()} CPU cores, jax {jax.__version__}")
+    console.print(machine())
     env = make_env(config)
-    table = Table(
-        "members",
-        "compiles in",
-        "update",
-        "update per member",
-        "of a run alone",
-        title=f"Sweeps of {config.task}, {config.num_envs} environments each",
-    )
+    columns = ("members", "compiles in", "update", "update per member", "of a run alone")
+    title = f"Sweeps of {config.task}, {config.num_envs} environments each"
+    table = Table(*columns, title=title)
     memory.check_members(env, config, max(members))
     learner = make_learner(env, config)
     state = jax.jit(learner.init)(jax.random.key(0), hyperparameters(config))
@@ -96,25 +76,31 @@ def bench_sweeps(config: TrainConfig, members: Sequence[int], *, console: Consol
         compilation, update = update_seconds(programs.update, programs.init())
         share = update / count
         console.print(f"Measured {count} members, {share:.3f} s each")
-        table.add_row(
-            f"{count}",
-            f"{compilation:.0f} s",
-            f"{update:.2f} s",
-            f"{share:.3f} s",
-            f"{share / alone:.2f}",
-        )
+        times = f"{compilation:.0f} s", f"{update:.2f} s", f"{share:.3f} s"
+        table.add_row(f"{count}", *times, f"{share / alone:.2f}")
     console.print(table)
+
+
+def machine() -> str:
+    """What is measured on."""
+    device = jax.devices()[0].device_kind
+    return f"{device}, {os.cpu_count()} CPU cores, jax {jax.__version__}"
+
+
+def compiled(fn: Callable, *args: Any, donate: bool = False) -> tuple[Callable, float]:
+    """A function compiled for arguments, of which it may use up the first, and the seconds."""
+    began = time.perf_counter()
+    program = jax.jit(fn, donate_argnums=0 if donate else ()).lower(*args).compile()
+    return program, time.perf_counter() - began
 
 
 def update_seconds(update: Callable[[Any], tuple[Any, Any]], state: Any) -> tuple[float, float]:
     """Seconds to compile an update, and the median of running it."""
-    began = time.perf_counter()
-    compiled = jax.jit(update, donate_argnums=0).lower(state).compile()
-    compilation = time.perf_counter() - began
+    program, compilation = compiled(update, state, donate=True)
 
     def run() -> Any:
         nonlocal state
-        state, _ = compiled(state)
+        state, _ = program(state)
         return state
 
     return compilation, seconds(run, repeats=SWEEP_REPEATS)
@@ -186,10 +172,7 @@ def mjx_speed(env: MjxEnv, num_envs: int) -> tuple[float, float, Episode]:
 
     reset = jax.jit(start)
     state = reset(jax.random.key(0))
-    began = time.perf_counter()
-    step = jax.jit(act).lower(state, jax.random.key(0)).compile()
-    compilation = time.perf_counter() - began
-
+    step, compilation = compiled(act, state, jax.random.key(0))
     keys = list(jax.random.split(jax.random.key(1), env.episode_length))
     jax.block_until_ready(step(state, keys[0]))
     times, qpos, commands = [], np.empty(0), []
