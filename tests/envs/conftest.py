@@ -32,8 +32,8 @@ class Compiled(NamedTuple):
 
 
 @functools.cache
-def compiled(task: str) -> Compiled:
-    env = envs.make(task)
+def compiled(task: str, *, impl: str = "jax") -> Compiled:
+    env = envs.make(task, impl=impl)
     reset, step = jax.jit(jax.vmap(env.reset)), jax.jit(jax.vmap(env.step))
     start = reset(jax.random.split(jax.random.key(0), BATCH))
     return Compiled(env, reset, step, start)
