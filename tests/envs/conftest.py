@@ -32,14 +32,14 @@ class Compiled(NamedTuple):
 
 
 @functools.cache
-def compiled(task: str) -> Compiled:
-    env = envs.make(task)
+def compiled(task: str, *, impl: str = "jax") -> Compiled:
+    env = envs.make(task, impl=impl)
     return Compiled(env, jax.jit(jax.vmap(env.reset)), jax.jit(jax.vmap(env.step)))
 
 
 @functools.cache
-def started(task: str) -> Any:
-    return compiled(task).reset(jax.random.split(jax.random.key(0), BATCH))
+def started(task: str, *, impl: str = "jax") -> Any:
+    return compiled(task, impl=impl).reset(jax.random.split(jax.random.key(0), BATCH))
 
 
 @pytest.fixture(scope="module")
