@@ -25,6 +25,11 @@ STIFFNESS = between(0.5, 30, if_used=True)
 DECAY = between(1e-6, 100, if_used=True)
 """In which every kernel's basis functions are finite numbers."""
 
+Impl = Literal["auto", "jax", "c", "warp"]
+"""Who computes the physics; `envs.make` says more."""
+
+THREADS = between(0, 4096)
+
 
 def task_option(metavar: str, more: str = "") -> object:
     """A word that names a task."""
@@ -130,6 +135,10 @@ class TrainConfig:
     """Wall time between checkpoints, in s; the best evaluation so far is saved at once."""
     keep_checkpoints: Annotated[int, BOOKKEEPING, POSITIVE] = 2
     """Latest checkpoints to keep, beside the one of the best evaluation."""
+    impl: Impl = "auto"
+    """Physics: C MuJoCo (c), MJX (jax) or MuJoCo Warp (warp); auto is C on a CPU, MJX elsewhere."""
+    threads: Annotated[int, BOOKKEEPING, THREADS] = 0
+    """Threads of C MuJoCo; 0 for the cores that this process may use, shared by its devices."""
     primitive: Primitive = field(default_factory=Primitive)
     network: Network = field(default_factory=Network)
     ppo: PPO = field(default_factory=PPO)

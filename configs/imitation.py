@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from configs.base import DECAY, STIFFNESS, Primitive, task_option
+from configs.base import DECAY, STIFFNESS, THREADS, Impl, Primitive, task_option
 from configs.fields import (
     BOOKKEEPING,
     CONSTANT,
@@ -113,6 +113,10 @@ class CloneConfig:
     """Environments stepped in parallel in evaluations."""
     eval_episodes: Annotated[int, BOOKKEEPING, POSITIVE, at_most(1_000_000)] = 256
     """Episodes evaluated after the last step."""
+    impl: Impl = "auto"
+    """Physics: C MuJoCo (c), MJX (jax) or MuJoCo Warp (warp); auto is C on a CPU, MJX elsewhere."""
+    threads: Annotated[int, BOOKKEEPING, THREADS] = 0
+    """Threads of C MuJoCo; 0 for the cores that this process may use, shared by its devices."""
     hidden: Annotated[tuple[int, ...], WIDTHS] = (256, 256)
     """Layer widths of the policy."""
     primitive: Annotated[Primitive, CONSTANT] = field(default_factory=Primitive)

@@ -33,7 +33,9 @@ TASKS = ("throw", "pick", "push", "soccer", "faucet")
 repair_cpu_compiler()
 
 
-def make(task: str, *, impl: str = "jax", threads: int | None = None, **overrides: Any) -> "MjxEnv":
+def make(
+    task: str, *, impl: str = "auto", threads: int | None = None, **overrides: Any
+) -> "MjxEnv":
     """Build the environment of `task`, one of `TASKS` or `package.module:Class`.
 
     `impl` names who computes the physics: `"jax"` (MJX) runs on everything JAX runs on; `"c"` (C

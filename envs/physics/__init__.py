@@ -1,6 +1,7 @@
 """Ways to step a model: a module for each, which loads on first use."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,13 +36,34 @@ def resolve(impl: str, *, threads: int | None = None) -> str:
     return impl
 
 
+def describe(impl: str, *, threads: int | None = None) -> str:
+    """A resolved `impl` for people, and what computes it."""
+    if impl == "c":
+        count = threads or _share()
+        return f"C MuJoCo on {count} thread{'s' * (count > 1)}"
+    import jax
+
+    return f"{'MuJoCo Warp' if impl == 'warp' else 'MJX'} on {jax.devices()[0].device_kind}"
+
+
 def make(
     impl: str, model: "mujoco.MjModel", *, substeps: int, threads: int | None = None
 ) -> "Physics":
     """`substeps` time steps of `model` with a resolved `impl`; `threads` as in `envs.make`."""
     module = importlib.import_module(f"envs.physics.{impl}")
-    options = {"threads": threads} if impl == "c" else {}
+    options = {"threads": threads or _share()} if impl == "c" else {}
     return module.make(model, substeps=substeps, **options)
+
+
+def _share() -> int:
+    """The cores that this process may use, for each of its devices."""
+    import jax
+
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, cores // len(jax.local_devices(backend="cpu")))
 
 
 def _device() -> str:

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 from typing import Any, NamedTuple
 
 import jax
@@ -123,18 +122,9 @@ class C:
         return Crew(Rollout(nthread=threads), data)
 
 
-def make(model: mujoco.MjModel, *, substeps: int, threads: int | None = None) -> C:
-    """`substeps` of `model`'s time steps in C, on all cores that this process may use."""
-    return C(model, substeps=substeps, threads=threads or _share())
-
-
-def _share() -> int:
-    """The cores that this process may use, for each of its devices."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, cores // len(jax.local_devices(backend="cpu")))
+def make(model: mujoco.MjModel, *, substeps: int, threads: int) -> C:
+    """`substeps` of `model`'s time steps in C."""
+    return C(model, substeps=substeps, threads=threads)
 
 
 def _is_sound(numbers: np.ndarray) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 import importlib.util
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.console import Console
 
 from configs import PRESETS, Config, TrainConfig
+from configs.base import Impl
 from configs.fields import SEED, settings
 from train.runs.checks import check_idle, check_known, idle
 from train.runs.run import check_place, load_any
@@ -39,6 +41,22 @@ class Command:
     def execute(self, console: Console) -> None:
         """Does it."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Who computes the physics of what is played."""
+
+    impl: Impl | None = None
+    """Physics: C MuJoCo (c), MJX (jax) or MuJoCo Warp (warp); by default a run's own, and for a
+    task auto, which is C on CPUs and MJX elsewhere."""
+    threads: int | None = None
+    """Threads of C MuJoCo; by default the cores that this process may use."""
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Of a run's settings."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def imitated(folder: Path) -> bool:

@@ -8,9 +8,19 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from configs import IMITATED
 from configs.base import task_option
+from configs.fields import replaced
 from envs.outside import short
-from train.commands.command import Command, check_count, check_file, check_seed, check_task
+from train.commands.command import (
+    Command,
+    Simulation,
+    check_count,
+    check_file,
+    check_seed,
+    check_task,
+)
+from train.runs import physics
 from train.runs.run import load_config
 from train.system.errors import UserError
 
@@ -33,6 +43,7 @@ class Demos(Command):
     """Seed of starts and noise."""
     out: Path | None = None
     """File to create, .npz; by default demos/TASK.npz."""
+    simulation: Simulation = Simulation()
 
     @property
     def file(self) -> Path:
@@ -56,17 +67,19 @@ class Demos(Command):
             raise UserError(f"{self.file} exists already; choose another --out.")
 
     def execute(self, console: Console) -> None:
-        import envs
         from train.imitation import demonstrations
+        from train.rl.agent import make_env
         from train.rl.controllers import make_controller
         from train.rl.train import load_run
 
         if self.run:
-            config, env, state = load_run(self.run)
+            config, env, state = load_run(self.run, changes=self.simulation.changes)
             demonstrator = demonstrations.policy(env, config, state)
         else:
-            env = envs.make(self.task)
+            config = physics.resolved(replaced(IMITATED[self.task], self.simulation.changes))
+            env = make_env(config)
             demonstrator = make_controller("scripted", self.task, env)
+        console.print(physics.line(config))
         noise = demonstrations.noise_of(self.task) if self.noise is None else self.noise
         recorded = demonstrations.record(
             env,

@@ -7,7 +7,8 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from train.commands.command import Command, check_count, imitated
+from train.commands.command import Command, Simulation, check_count, imitated
+from train.runs import physics
 from train.runs.run import Which, write_json
 from train.system.errors import UserError
 from train.system.hints import hint
@@ -28,6 +29,7 @@ class Evaluate(Command):
     """Explore as in training instead of taking the action means."""
     checkpoint: Which = "latest"
     """The latest checkpoint, or the one of the best evaluation during training."""
+    simulation: Simulation = Simulation()
 
     def check(self) -> None:
         """Refuses an evaluation that cannot be made."""
@@ -52,7 +54,9 @@ def evaluate_imitation(command: Evaluate, console: Console) -> None:
     """Of a run of `ndp imitate`."""
     from train.imitation.train import evaluate
 
-    summary: dict[str, Any] = evaluate(command.run, which=command.checkpoint)
+    summary: dict[str, Any] = evaluate(
+        command.run, which=command.checkpoint, changes=command.simulation.changes
+    )
     best = "-best" if command.checkpoint == "best" else ""
     write_json(command.run / f"evaluation{best}.json", summary)
     if "success" in summary:
@@ -71,7 +75,10 @@ def evaluate_policy(command: Evaluate, console: Console) -> None:
     from train.rl.evaluate import held_out_key, make_player, sentence, summarize
     from train.rl.train import load_run
 
-    config, env, state = load_run(command.run, which=command.checkpoint)
+    config, env, state = load_run(
+        command.run, which=command.checkpoint, changes=command.simulation.changes
+    )
+    console.print(physics.line(config))
     memory.check_play(env, num_envs=config.num_envs, episodes=command.episodes)
     play, key = make_player(env, config), held_out_key(config.seed)
     outcome = play(state, key, episodes=command.episodes, stochastic=command.stochastic)

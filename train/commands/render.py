@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal, cast
 import tyro
 from rich.console import Console
 
-from configs import PRESETS, CloneConfig, DigitsConfig, TrainConfig
-from configs.fields import flag
+from configs import IMITATED, PRESETS, CloneConfig, DigitsConfig, TrainConfig
+from configs.fields import flag, replaced
 from envs.outside import short
 from train.commands.command import (
     IMAGES,
     MOST_EPISODES,
     Command,
+    Simulation,
     check_count,
     check_file,
     check_seed,
@@ -23,6 +24,7 @@ from train.commands.command import (
     imitated,
     make_folder_of,
 )
+from train.runs import physics
 from train.runs.run import Which, load_any
 from train.system.errors import UserError
 
@@ -64,6 +66,7 @@ class Render(Command):
     """File to write: .mp4, .gif, or .png for moments of the first episode side by side; by default
     video.mp4 in the run folder, or runs/TASK-CONTROLLER.mp4. Of digits a .png, .pdf or .svg; by
     default digits.png in the run folder."""
+    simulation: Simulation = Simulation()
 
     @property
     def folder(self) -> Path | None:
@@ -92,7 +95,7 @@ class Render(Command):
 def check_drawing(command: Render) -> None:
     """Refuses a picture of digits that cannot be made."""
     check_file(command.out, IMAGES)
-    for name in ("episodes", "which", "near", "at", "seed"):
+    for name in ("episodes", "which", "near", "at", "seed", "simulation"):
         if getattr(command, name) != getattr(Render, name):
             raise UserError(f"{flag(name)} means nothing to the digits of {command.what}.")
 
@@ -144,6 +147,7 @@ def render_imitation(command: Render, folder: Path) -> Path:
         folder,
         command.out,
         which=command.checkpoint,
+        changes=command.simulation.changes,
         episodes=command.which or range(command.episodes),
         near=command.near,
         at=command.at or None,
@@ -179,7 +183,9 @@ def learned(command: Render, folder: Path) -> "tuple[MjxEnv, Outcome, Plan | Non
     from train.rl.film import plans_of
     from train.rl.train import load_run
 
-    config, env, state = load_run(folder, which=command.checkpoint)
+    config, env, state = load_run(
+        folder, which=command.checkpoint, changes=command.simulation.changes
+    )
     key = held_out_key(config.seed if command.seed is None else command.seed)
     episodes = max(command.which, default=command.episodes - 1) + 1
     memory.check_play(env, num_envs=config.num_envs, episodes=episodes)
@@ -189,13 +195,13 @@ def learned(command: Render, folder: Path) -> "tuple[MjxEnv, Outcome, Plan | Non
 
 def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     """Episodes of a task under a controller, which plans nothing."""
-    import envs
     from train.rl import memory
+    from train.rl.agent import make_env
     from train.rl.controllers import BATCH, make_controller, play
     from train.rl.evaluate import held_out_key
 
     task, name = command.what, command.controller or "scripted"
-    env = envs.make(task)
+    env = make_env(physics.resolved(replaced(IMITATED[task], command.simulation.changes)))
     lanes = min(command.episodes, BATCH)
     memory.check_play(env, num_envs=lanes, episodes=command.episodes)
     control = make_controller(name, task, env)

@@ -3,23 +3,25 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.console import Console
 
 from configs import TrainConfig
+from configs.base import Impl
 from configs.fields import flag, settings
 from train.commands import imitate, sweep
 from train.commands.command import Command, check_count, check_wandb, farewell
 from train.runs.checks import check_sources
-from train.runs.run import load_any, load_config, load_imitation, with_steps
+from train.runs.run import continued, load_any, load_config, load_imitation
 from train.sweeps.folder import SWEEP, load
 from train.system.errors import UserError
 from train.system.hardware import Hardware, check_hardware
 
 TAKES = {
-    "run": {"steps", "wandb", *settings(Hardware())},
-    "imitation": {"steps"},
+    "run": {"steps", "wandb", "impl", "threads", *settings(Hardware())},
+    "imitation": {"steps", "impl", "threads"},
     "sweep": {"devices"},
     "sweep of imitations": set(),
 }
@@ -35,9 +37,18 @@ class Resume(Command):
     """Run or sweep folder."""
     steps: int | None = None
     """Steps to go on to, not of a sweep; by default as many as it was started with."""
+    impl: Impl | None = None
+    """Who computes the physics from here on, not bit for bit as before; not of a sweep."""
+    threads: int | None = None
+    """Threads of C MuJoCo; not of a sweep."""
     wandb: bool = False
     """Publish to Weights & Biases, too."""
     hardware: Hardware = Hardware()
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Of a run's settings; None for none."""
+        return {"steps": self.steps, "impl": self.impl, "threads": self.threads}
 
     @property
     def joins(self) -> bool:
@@ -64,9 +75,9 @@ class Resume(Command):
             check_count("--devices", self.hardware.devices)
         elif kind == "run":
             check_wandb(self.wandb)
-            check_hardware(self.hardware, with_steps(load_config(self.folder), self.steps))
+            check_hardware(self.hardware, continued(load_config(self.folder), self.changes))
         elif kind == "imitation":
-            check_sources(with_steps(load_imitation(self.folder), self.steps))
+            check_sources(continued(load_imitation(self.folder), self.changes))
 
     def execute(self, console: Console) -> None:
         match self.kind:
@@ -75,7 +86,7 @@ class Resume(Command):
             case "imitation":
                 from train.imitation.train import resume
 
-                farewell(resume(self.folder, steps=self.steps, console=console), console)
+                farewell(resume(self.folder, changes=self.changes, console=console), console)
             case "sweep":
                 from train.sweeps.train import complete
 
@@ -95,7 +106,6 @@ def resume_run(command: Resume, console: Console) -> None:
 
     with hosts.joined(command.hardware, load_config(command.folder)) as mesh:
         console.quiet = not hosts.leads()
-        folder = resume(
-            command.folder, steps=command.steps, wandb=command.wandb, console=console, mesh=mesh
-        )
+        options = {"changes": command.changes, "wandb": command.wandb}
+        folder = resume(command.folder, **options, console=console, mesh=mesh)
     farewell(folder, console)

@@ -74,14 +74,9 @@ def load(config: CloneConfig) -> Demonstrations:
     Raises:
       UserError: the file cannot be used, or has too few episodes or of another length.
     """
-    images = config.observation == "image"
     if not config.demos:
-        return demonstrations.scripted(
-            config.task,
-            episodes=config.episodes,
-            episode_length=config.episode_length,
-            images=images,
-        )
+        return demonstrations.scripted(config)
+    images = config.observation == "image"
     found = demonstrations.load(Path(config.demos), task=config.task, images=images)
     count, length = found.action.shape[:2]
     if count < config.episodes:

@@ -13,12 +13,21 @@ from brax.envs.base import State
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, UInt8
 
 import envs
-from configs import TrainConfig
+from configs import CloneConfig, TrainConfig
 from envs.base import MjxEnv
 from envs.outside import is_outside
 from train.imitation import archive
 from train.rl import memory, pictures, rollout
-from train.rl.agent import Act, Inputs, make_act, make_inference_fn, make_policy, means, observe
+from train.rl.agent import (
+    Act,
+    Inputs,
+    make_act,
+    make_env,
+    make_inference_fn,
+    make_policy,
+    means,
+    observe,
+)
 from train.rl.controllers import make_controller
 from train.rl.evaluate import Pose, demonstration_key, pose
 from train.rl.ppo import TrainState
@@ -231,10 +240,8 @@ def load(file: Path, *, task: str, images: bool = False) -> Demonstrations:
     return demonstrations
 
 
-def scripted(
-    task: str, *, episodes: int, episode_length: int, images: bool = False
-) -> Demonstrations:
-    """Demonstrations of a task's script, made once and kept in the user's cache folder.
+def scripted(config: CloneConfig) -> Demonstrations:
+    """Demonstrations by the script of a task, made once and kept in the user's cache folder.
 
     Those of somebody else's task are made anew: it may have changed.
 
@@ -242,15 +249,18 @@ def scripted(
       UserError: the task has no script, or as `record`, `save` and `load`.
     """
 
+    task, episodes, images = config.task, config.episodes, config.observation == "image"
+
     def made() -> Demonstrations:
-        env = envs.make(task, episode_length=episode_length)
+        env = make_env(config)
         script, options = make_controller("scripted", task, env), {"seed": 0, "images": images}
         return record(env, task, script, episodes=episodes, noise=noise_of(task), **options)
 
     if is_outside(task):
         return made()
     kind = "-images" if images else ""
-    name = f"version{VERSION}-{task}-{episodes}-of-{episode_length}-steps{kind}.npz"
+    what = f"{task}-{config.impl}-{episodes}-of-{config.episode_length}-steps{kind}"
+    name = f"version{VERSION}-{what}.npz"
     file = drawn_folder("demos") / name
     if not file.exists():
         save(file, made(), remedy="set XDG_CACHE_HOME")

@@ -1,8 +1,9 @@
 """A whole imitation, from configuration to curve, pictures and checkpoint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -12,9 +13,10 @@ from jaxtyping import Array, PyTree
 from rich.console import Console
 
 from configs import DigitsConfig, ImitateConfig
+from configs.fields import replaced
 from train.imitation.figures import imitation_curves
 from train.imitation.learner import LearnerState, Material, Problem, make_learner
-from train.runs import checkpoint, loop, run
+from train.runs import checkpoint, loop, physics, run
 from train.system.hints import hint
 from train.system.runtime import versions
 
@@ -41,20 +43,26 @@ def imitate(config: ImitateConfig, *, out: Path | None, console: Console) -> Pat
       Stopped: the disk is full, or nothing but non-finite numbers comes out.
       Interrupted: SIGINT or SIGTERM arrived; a checkpoint has been written.
     """
+    config = physics.resolved(config)
     kit = prepare(config)  # before a folder is made
     folder = run.fresh(config, out)
     run.save_config(folder, config, versions())
     return complete(config, kit, folder, console)
 
 
-def resume(folder: Path, *, steps: int | None, console: Console) -> Path:
+def resume(folder: Path, *, changes: Mapping[str, Any], console: Console) -> Path:
     """Continues a run from its latest checkpoint, or from the start if it has none.
 
+    Args:
+      folder: of the run.
+      changes: as `run.continued` takes them.
+      console: where progress is printed.
+
     Raises:
-      UserError: the folder is not a run, is in use or damaged, or has gone further than `steps`.
+      UserError: the folder is not a run, is in use or damaged, or has gone further than its steps.
       Stopped, Interrupted: as `imitate`.
     """
-    config: Any = run.with_steps(run.load_imitation(folder), steps)
+    config: Any = physics.resolved(run.continued(run.load_imitation(folder), changes))
     return complete(config, prepare(config), folder, console)
 
 
@@ -96,11 +104,13 @@ def complete(
       UserError, Stopped, Interrupted: as `imitate`.
     """
     console.print(f"Run folder {folder}", soft_wrap=True)
+    if not isinstance(config, DigitsConfig):
+        console.print(physics.line(config))
     console.print(f"Learning from {kit.material.about}", soft_wrap=True)
     again = again or hint("imitate", "--resume", folder)
     needs = f"--batch {config.descent.batch} and {kit.problem.size} examples"
     with loop.held(folder, needs=needs, again=again):
-        run.save_steps(folder, config.descent.steps)
+        run.save_settings(folder, config)
         learn = partial(loop.train, Lessons(config, kit, folder), folder, console)
         state = loop.interruptible(learn, again=again)
         finish = kit.material.finish
@@ -160,13 +170,20 @@ def summary_of(rows: Sequence[dict[str, Any]], state: LearnerState) -> dict[str,
     }
 
 
-def restored(folder: Path, which: run.Which) -> tuple[Any, PyTree]:
+def restored(
+    folder: Path, which: run.Which, changes: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Any, PyTree]:
     """Configuration and variables of a run folder.
+
+    Args:
+      folder: of the run.
+      which: checkpoint.
+      changes: settings that differ from the run's, by name: impl and threads.
 
     Raises:
       UserError: as `run.load_imitation` and `checkpoint.restore`.
     """
-    config = run.load_imitation(folder)
+    config = replaced(run.load_imitation(folder), changes)
     problem = module(config).problem(config)
     learner = make_learner(problem.loss, config.descent, examples=problem.size)
     key = jax.random.key(0)
@@ -176,9 +193,11 @@ def restored(folder: Path, which: run.Which) -> tuple[Any, PyTree]:
     return config, state.variables
 
 
-def evaluate(folder: Path, *, which: run.Which) -> dict[str, Any]:
-    """Judges a run's checkpoint anew."""
-    config, variables = restored(folder, which)
+def evaluate(
+    folder: Path, *, which: run.Which, changes: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Judges a run's checkpoint anew; `changes` as `restored` takes them."""
+    config, variables = restored(folder, which, changes)
     return module(config).judge(config, variables)
 
 
@@ -194,7 +213,12 @@ def export(folder: Path, path: Path | None = None, *, which: run.Which = "latest
 
 
 def render(
-    folder: Path, path: Path | None = None, *, which: run.Which = "latest", **options: Any
+    folder: Path,
+    path: Path | None = None,
+    *,
+    which: run.Which = "latest",
+    changes: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
 ) -> Path:
     """Draws what was learned: digits to digits.png, or episodes of a robot to video.mp4.
 
@@ -202,11 +226,12 @@ def render(
       folder: of the run.
       path: where to, if not there.
       which: checkpoint.
+      changes: as `restored` takes them.
       options: of the film, those of `cloning.render`.
 
     Raises:
       NoRenderer: no OpenGL here.
       UserError: the run cannot be loaded, or there is no such episode or step.
     """
-    config, variables = restored(folder, which)
+    config, variables = restored(folder, which, changes)
     return module(config).render(config, variables, folder, path, **options)

@@ -53,11 +53,12 @@ def make_env(config: TrainConfig | CloneConfig) -> MjxEnv:
     """The environment of a configuration.
 
     Raises:
-      UserError: there is no such task.
+      UserError: there is no such task, or nothing here to compute its physics so.
     """
     delay = config.reward_delay if isinstance(config, TrainConfig) else 1
+    options = {"episode_length": config.episode_length, "reward_delay": delay}
     try:
-        return envs.make(config.task, episode_length=config.episode_length, reward_delay=delay)
+        return envs.make(config.task, impl=config.impl, threads=config.threads or None, **options)
     except ValueError as error:
         raise UserError(str(error)) from None
 

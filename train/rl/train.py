@@ -1,14 +1,18 @@
 """A whole run, from configuration to curve, video and checkpoint."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from rich.console import Console
 
 from configs import TrainConfig
+from configs.fields import replaced
 from envs.base import MjxEnv
 from envs.camera import NoRenderer
 from train.rl import film, memory
@@ -23,7 +27,7 @@ from train.rl.evaluate import (
     validation_key,
 )
 from train.rl.ppo import TrainState, make_learner, place, row
-from train.runs import checkpoint, loop, metrics, plots, run
+from train.runs import checkpoint, loop, metrics, physics, plots, run
 from train.runs.checks import check
 from train.runs.progress import learning
 from train.system.devices import gather
@@ -60,6 +64,7 @@ def train(
       Stopped: the disk is full, or nothing but non-finite numbers comes out.
       Interrupted: SIGINT or SIGTERM arrived; the last update's checkpoint has been written.
     """
+    config = replaced(config, {"impl": getattr(env, "impl", config.impl)})
     check(config)
     configure_jax()
     once(lambda: memory.check_run(env, config, mesh=mesh))
@@ -71,21 +76,28 @@ def train(
 def resume(
     folder: Path,
     *,
-    steps: int | None,
+    changes: Mapping[str, Any],
     wandb: bool,
     console: Console,
     mesh: Mesh | None = None,
 ) -> Path:
     """Continues a run from its latest checkpoint, or from the start if it has none.
 
-    It goes on exactly as it would have without the interruption. With more `steps` than before, the
+    It goes on exactly as it would have without the interruption. With more steps than before, the
     learning rate decays towards the new end from here on.
+
+    Args:
+      folder: of the run.
+      changes: as `run.continued` takes them.
+      wandb: publish to Weights & Biases, too.
+      console: where progress is printed.
+      mesh: the devices that share the environments; None for one.
 
     Raises:
       UserError: the folder is not a run, is in use or damaged, or has gone further than `steps`.
       Stopped, Interrupted: as `train`.
     """
-    config = once(lambda: run.with_steps(run.load_config(folder), steps))
+    config = physics.resolved(once(lambda: run.continued(run.load_config(folder), changes)))
     env = make_env(config)
     once(lambda: memory.check_run(env, config, mesh=mesh, resumed=True))
     return complete(env, config, folder, wandb=wandb, console=console, mesh=mesh)
@@ -103,12 +115,14 @@ def complete(
     """Brings a run from wherever it is to its end."""
     console = console or Console(highlight=False, markup=False)
     console.print(f"Run folder {folder}", soft_wrap=True)
+    if isinstance(env, MjxEnv):
+        console.print(physics.line(config))
     play = make_player(env, config, mesh=mesh)
     publisher = metrics.weights_and_biases(folder, config) if wandb else nullcontext()
     needs = f"--num-envs {config.num_envs} and --rollout-steps {config.rollout_steps}"
     again = hint("train", "--resume", folder)
     with loop.held(folder, needs=needs, again=again):
-        once(lambda: run.save_steps(folder, config.steps))
+        once(lambda: run.save_settings(folder, config))
         with in_lead(publisher) as publish:
             console.print("Compiling (up to a minute the first time, seconds afterwards) ...")
             work = Run(config, env, play, folder, mesh=mesh)
@@ -211,14 +225,19 @@ def finish(
 
 
 def load_run(
-    folder: Path, *, which: run.Which = "latest"
+    folder: Path, *, which: run.Which = "latest", changes: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[TrainConfig, MjxEnv, TrainState]:
     """Configuration, environment and a checkpoint of a run folder.
+
+    Args:
+      folder: of the run.
+      which: checkpoint.
+      changes: settings that differ from the run's, by name: impl and threads.
 
     Raises:
       UserError: as `run.load_config` and `restore`.
     """
-    config = run.load_config(folder)
+    config = replaced(run.load_config(folder), changes)
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} holds no checkpoint yet.")
     env = make_env(config)

@@ -31,7 +31,7 @@ from train.system.errors import Stopped, UserError
 from train.system.hosts import once
 from train.system.runtime import check_process, versions
 
-FORMAT = 3
+FORMAT = 4
 """Changes when a `TrainState` or what lies beside it does."""
 
 Leaf = Array | jax.ShapeDtypeStruct
@@ -114,7 +114,7 @@ def save(
     made_by = {
         "format": FORMAT,
         "config": dataclasses.asdict(config),
-        "versions": versions(),
+        "versions": circumstances(config),
     }
     made_by["digest"] = digest(leaves, made_by)
     with _writing(Path(manager.directory).parent):
@@ -219,10 +219,10 @@ def restore(
             f"Checkpoint {path} cannot be read ({_first_line(error)}); {remedy}."
         ) from None
     if found != FORMAT:
-        newer = isinstance(found, int) and found > FORMAT
+        writer = dict(made_by.get("versions", {})).get("ndp-jax", "that wrote it")
         raise UserError(
-            f"Checkpoint {path} has format {found}, but this ndp-jax reads format {FORMAT}; "
-            f"{'upgrade ndp-jax' if newer else 'use the ndp-jax that wrote it'}."
+            f"Checkpoint {path} has format {found}, but this ndp-jax reads format {FORMAT}; use "
+            f"ndp-jax {writer}."
         )
     if made_by.pop("digest", None) != digest(packed, made_by):
         raise UserError(f"Checkpoint {path} is not what was written there; {remedy}.")
@@ -237,9 +237,15 @@ def restore(
             raise UserError(
                 f"Checkpoint {path} is undamaged but of another shape than here: {name} is {shape} "
                 f"and should be {(leaf.shape, leaf.dtype)}; use what it was made with"
-                f"{_differences(made_with)}."
+                f"{_differences(made_with, circumstances(config))}."
             )
     return step, _unflatten(leaves, template), made_by["versions"]
+
+
+def circumstances(config: Config) -> dict[str, str]:
+    """What must be the same for a run to go on bit for bit."""
+    impl = settings(config).get("impl")
+    return versions() | ({"impl": impl} if impl else {})
 
 
 def digest(leaves: bytes, made_by: dict[str, Any]) -> str:
@@ -272,7 +278,8 @@ def _check_config(saved: dict[str, Any], config: Config, path: Path) -> None:
             f"Checkpoint {path} was made with settings of another kind than those of the run's "
             "config.json; put them back."
         )
-    before, may_change = settings(run.restore(kind, saved)), ("steps", *marked(kind, BOOKKEEPING))
+    before = settings(run.restore(kind, saved))
+    may_change = ("steps", "impl", *marked(kind, BOOKKEEPING))
     for name, value in settings(config).items():
         if before[name] != value and name not in may_change:
             raise UserError(
@@ -293,8 +300,7 @@ def _implied(leaves: dict[str, np.ndarray], template: PyTree) -> dict[str, str]:
     return found
 
 
-def _differences(made_with: dict[str, str]) -> str:
-    now = versions()
+def _differences(made_with: dict[str, str], now: dict[str, str]) -> str:
     others = [f"{name} {then}" for name, then in made_with.items() if now.get(name) != then]
     return f", {', '.join(others)}" if others else ""
 

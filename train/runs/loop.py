@@ -24,7 +24,6 @@ from train.runs.progress import progress
 from train.runs.stopwatch import Stopwatch
 from train.system.errors import Diverged, Interrupted, Stopped, UserError
 from train.system.hosts import in_lead, once, share
-from train.system.runtime import versions
 
 State = TypeVar("State")
 Rows = dict[int, dict[str, float]]
@@ -191,7 +190,7 @@ def begin(
     for member, end in work.stands(state, steps).items():
         metrics.rewind(work.members[member], steps=end)
     console.print(work.standing(steps))
-    for name, now in versions().items():
+    for name, now in checkpoint.circumstances(work.config).items():
         if made_with.get(name, now) != now:
             console.print(
                 f"Not bit for bit: the checkpoint was made with {name} {made_with.get(name)}, "

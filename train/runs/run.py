@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -139,30 +139,27 @@ def write_whole(path: Path, content: str) -> None:
     partial.replace(path)
 
 
-def with_steps(config: AnyConfig, steps: int | None) -> AnyConfig:
-    """A run's configuration with the steps it is to be continued to; None for as many as before.
+def continued(config: AnyConfig, changes: Mapping[str, Any]) -> AnyConfig:
+    """A run's configuration with what changes as it is continued: settings by name; None for none.
 
     Raises:
-      UserError: they are less than before, or too many.
+      UserError: there are to be less steps than before, or a setting cannot work.
     """
-    if steps is None:
-        return config
+    changes = {name: value for name, value in changes.items() if value is not None}
     before = settings(config)["steps"]
-    if steps < before:
+    if changes.get("steps", before) < before:
         raise UserError(
-            f"--steps {steps} is less than the run's {before}; they can only be raised."
+            f"--steps {changes['steps']} is less than the run's {before}; they can only be raised."
         )
-    raised = replaced(config, {"steps": steps})
-    check_any(raised)
-    return raised
+    config = replaced(config, changes)
+    check_any(config)
+    return config
 
 
-def save_steps(folder: Path, steps: int) -> None:
-    """Changes the steps in config.json and nothing else."""
-    path = folder / CONFIG
-    content = json.loads(path.read_text())
-    content.get("descent", content)["steps"] = steps
-    write_json(path, content)
+def save_settings(folder: Path, config: Config) -> None:
+    """Brings config.json up to date and leaves the versions in it."""
+    versions = json.loads((folder / CONFIG).read_text()).get("versions", {})
+    save_config(folder, config, versions)
 
 
 def save_config(folder: Path, config: Config, versions: dict[str, str]) -> None:

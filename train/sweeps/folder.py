@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from configs import Config, DigitsConfig, TrainConfig
 from configs.fields import settings
 from envs.outside import short
-from train.runs import run
+from train.runs import physics, run
 from train.sweeps.grid import Grid, program, shown
 from train.system.errors import UserError
 
@@ -86,6 +86,12 @@ def fresh(grid: Grid, out: Path | None, *, halving: bool, versions: dict[str, st
         {"over": list(grid.over), "halving": halving, "settings": names, "versions": versions},
     )
     return load(folder)
+
+
+def settled(grid: Grid) -> Grid:
+    """A sweep that names who computes the physics; raises as `physics.resolved`."""
+    members = [member._replace(config=physics.resolved(member.config)) for member in grid.members]
+    return grid._replace(members=tuple(members))
 
 
 def load(folder: Path) -> Sweep:

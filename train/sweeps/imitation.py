@@ -16,7 +16,7 @@ from train.imitation.figures import Success, imitation_curves, success_bars
 from train.runs import loop, metrics
 from train.sweeps import table
 from train.sweeps.figures import draw_best
-from train.sweeps.folder import Run, Sweep, fresh
+from train.sweeps.folder import Run, Sweep, fresh, settled
 from train.sweeps.grid import Grid
 from train.sweeps.table import Row
 from train.system.errors import Diverged
@@ -37,6 +37,7 @@ def sweep(grid: Grid, *, out: Path | None, console: Console) -> Sweep:
       Stopped: the disk or the memory is full.
       Interrupted: SIGINT or SIGTERM arrived; a checkpoint has been written.
     """
+    grid = settled(grid)
     kit = imitation.prepare(cast(ImitateConfig, grid.members[0].config))  # before a folder is made
     created = fresh(grid, out, halving=False, versions=versions())
     return complete(created, console=console, kit=kit)

@@ -22,9 +22,9 @@ from train.rl.evaluate import batch_keys, held_out_key, summarize, validation_ke
 from train.rl.population import Population, Programs, make_programs
 from train.rl.ppo import row
 from train.rl.train import evaluation_due, measured
-from train.runs import checkpoint, loop, run
+from train.runs import checkpoint, loop, physics, run
 from train.sweeps import figures, table
-from train.sweeps.folder import Run, Sweep, fresh
+from train.sweeps.folder import Run, Sweep, fresh, settled
 from train.sweeps.grid import Grid
 from train.system.devices import choose
 from train.system.errors import UserError
@@ -58,7 +58,7 @@ def sweep(grid: Grid, *, out: Path | None, halving: bool, devices: int, console:
       Interrupted: SIGINT or SIGTERM arrived; a checkpoint has been written.
     """
     choose(devices)  # before a folder is made
-    created = fresh(grid, out, halving=halving, versions=versions())
+    created = fresh(settled(grid), out, halving=halving, versions=versions())
     return complete(created, devices=devices, console=console)
 
 
@@ -69,6 +69,8 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
       UserError, Stopped, Interrupted: as `sweep`.
     """
     console.print(f"Sweep folder {found.folder}", soft_wrap=True)
+    for line in dict.fromkeys(physics.line(member.config) for member in found.runs):
+        console.print(line)
     again = hint("sweep", "--resume", found.folder)
     needs = f"{len(found.runs)} members with {found.runs[0].config.num_envs} environments each"
     with loop.held(found.folder, needs=needs, again=again):
