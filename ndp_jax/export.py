@@ -29,16 +29,16 @@ from jaxtyping import Array, Float, PyTree
 from ndp_jax.dmp import DMP, Floats, as_arrays
 from ndp_jax.networks import CNN
 from ndp_jax.normalize import RunningStats, normalize
-from ndp_jax.policies import DirectHead, Policy, PolicyOutput, PrimitiveHead
+from ndp_jax.policies import ActorCritic, DirectHead, PolicyOutput, PrimitiveHead
 from ndp_jax.writing import ParameterHead, PathHead, StrokeHead, Writer, Written
 
 FORMAT = 4
 """Of the files written; whoever changes a part's fields raises it."""
 
-PARTS = {
+PARTS = {"Policy": ActorCritic} | {
     part.__name__: part
     for part in (
-        *(Policy, PrimitiveHead, DirectHead, DMP),
+        *(PrimitiveHead, DirectHead, DMP),
         *(CNN, Writer, StrokeHead, ParameterHead, PathHead),
     )
 }
@@ -61,7 +61,7 @@ class LoadedPolicy:
         actions, on both sides), and the `config` and `versions` of the training run.
     """
 
-    policy: Policy
+    policy: ActorCritic
     params: PyTree
     statistics: RunningStats
     about: dict[str, Any]
@@ -235,7 +235,7 @@ def load_writer(path: str | os.PathLike[str]) -> LoadedWriter:
 
 def save_policy(
     path: str | os.PathLike[str],
-    policy: Policy,
+    policy: ActorCritic,
     params: PyTree,
     statistics: RunningStats,
     *,
@@ -330,7 +330,7 @@ def _stroke(
 
 @functools.partial(jax.jit, static_argnames="policy")
 def _means(
-    policy: Policy,
+    policy: ActorCritic,
     params: PyTree,
     statistics: RunningStats,
     observation: Float[Array, "..."],

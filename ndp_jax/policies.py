@@ -53,7 +53,7 @@ class Plan(NamedTuple):
 
 @runtime_checkable
 class ActionHead(Protocol):
-    """What `Policy` asks for action means: a Flax module with this signature.
+    """What `ActorCritic` asks for action means: a Flax module with this signature.
 
     Attributes:
       chunk: T.
@@ -168,7 +168,7 @@ class DirectHead(nn.Module):
         return actions.reshape(*features.shape[:-1], self.chunk, self.action_size)
 
 
-class Policy(nn.Module):
+class ActorCritic(nn.Module):
     """Observation and robot state to T action means, noise and T values.
 
     Attributes:

@@ -59,9 +59,9 @@ def untrained(tmp_path_factory):
     import jax.numpy as jnp
 
     from ndp_jax import DMP, normalize, save_policy
-    from ndp_jax.policies import Policy, PrimitiveHead
+    from ndp_jax.policies import ActorCritic, PrimitiveHead
 
-    policy = Policy(
+    policy = ActorCritic(
         head=PrimitiveHead(
             dmp=DMP(n_basis=6, n_steps=40, alpha=5.0),
             chunk=5,

@@ -21,7 +21,7 @@ FLOORS = {
         *({"heads", "writing"}, {"export"}, {"__init__"}, {"__main__"}),
     ),
     "envs": (
-        *({"importing", "xla_flags", "outside", "fusion", "tabletop"}, {"base"}),
+        *({"importing", "xla_flags", "outside", "fusion", "tabletop"}, {"physics"}, {"base"}),
         *({"sawyer", "jaco"}, {"throw", "pick", "push", "soccer", "faucet"}),
         *({"camera", "limits"}, {"__init__"}, {"gym"}),
     ),

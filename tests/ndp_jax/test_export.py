@@ -20,7 +20,7 @@ import ndp_jax
 from ndp_jax import DMP, normalize
 from ndp_jax.export import FORMAT, PARTS, load_policy, save_policy
 from ndp_jax.networks import CNN
-from ndp_jax.policies import DirectHead, Policy, PrimitiveHead
+from ndp_jax.policies import ActorCritic, DirectHead, PrimitiveHead
 
 CHUNK, DIMS, OBSERVED, ACTION_SCALE = 5, 3, 9, 0.01
 ABOUT = {"task": "push", "dt": 0.05, "config": {"hidden": (8, 8), "seed": 0, "out": None}}
@@ -62,7 +62,7 @@ HEADS = {
 @functools.cache
 def learned(name):
     """A policy, its parameters after some learning, and the statistics of its observations."""
-    policy = Policy(head=HEADS[name], hidden=(8, 8), initial_log_std=jnp.asarray(-0.5))
+    policy = ActorCritic(head=HEADS[name], hidden=(8, 8), initial_log_std=jnp.asarray(-0.5))
     observation, velocity = inputs((50,))
     params = jax.jit(policy.init)(jax.random.key(1), observation, velocity, velocity)
     params = jax.tree.map(lambda x: x + 0.2 * jax.random.normal(jax.random.key(2), x.shape), params)
@@ -224,7 +224,7 @@ def test_without_velocity_the_robot_is_at_rest(saved, name):
 
 
 def test_a_policy_that_sees_pictures_acts_as_before(path):
-    policy = Policy(head=HEADS["ndp"], encoder=CNN((2,), kernel=3), hidden=(8,))
+    policy = ActorCritic(head=HEADS["ndp"], encoder=CNN((2,), kernel=3), hidden=(8,))
     pictures = jax.random.uniform(jax.random.key(0), (2, 4, 6, 8, 3))
     still = jnp.zeros((2, 4, DIMS))
     statistics = normalize.init((6, 8, 3))
@@ -352,7 +352,7 @@ class OtherHead(PrimitiveHead):
 
 def test_a_part_that_cannot_be_described_is_refused(path):
     _, params, statistics = learned("ndp")
-    other = Policy(head=primitive_head(OtherHead))
+    other = ActorCritic(head=primitive_head(OtherHead))
     with pytest.raises(ValueError, match=r"cannot hold OtherHead; it can hold Policy, Primit"):
         save_policy(path, other, params, statistics, about={})
     with pytest.raises(ValueError, match=r"cannot hold PosixPath; it"):
@@ -362,7 +362,7 @@ def test_a_part_that_cannot_be_described_is_refused(path):
 
 def test_a_part_of_somebody_else_is_named_by_who_writes_and_who_reads(path):
     _, params, statistics = learned("ndp")
-    policy = Policy(head=primitive_head(OtherHead), hidden=(8, 8))
+    policy = ActorCritic(head=primitive_head(OtherHead), hidden=(8, 8))
     save_policy(path, policy, params, statistics, about={}, parts=[OtherHead])
     with pytest.raises(ValueError, match=r"has a part .*:OtherHead; give load_policy its"):
         load_policy(path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ndp_jax import DMP, rollout
-from ndp_jax.policies import DirectHead, Policy, PrimitiveHead
+from ndp_jax.policies import ActorCritic, DirectHead, PrimitiveHead
 
 CHUNK, SUBSTEPS, DIMS, OBSERVED = 5, 8, 3, 9
 
@@ -42,7 +42,7 @@ def inputs(batch, seed=0):
 
 
 def initialised(head, batch=(4,)):
-    policy = Policy(head=head, hidden=(16, 16))
+    policy = ActorCritic(head=head, hidden=(16, 16))
     return policy, policy.init(jax.random.key(1), *inputs(batch))
 
 

@@ -13,7 +13,7 @@ from ndp_jax import DMP, load_policy, load_writer, normalize, rollout, save_poli
 from ndp_jax.dmp import FORCINGS, METHODS
 from ndp_jax.fitting import orthonormal
 from ndp_jax.networks import CNN
-from ndp_jax.policies import DirectHead, Policy
+from ndp_jax.policies import ActorCritic, DirectHead
 from ndp_jax.writing import ParameterHead, PathHead, StrokeHead, Writer, integrate
 
 SIZE, STEPS = 9, 12
@@ -240,7 +240,7 @@ def test_policies_and_writers_are_not_taken_for_each_other(path):
     saved(path, "stroke", "given")
     with pytest.raises(ValueError, match="holds a writer of digits; ndp_jax.load_writer reads it"):
         load_policy(path)
-    policy = Policy(head=DirectHead(chunk=1, action_size=1), hidden=())
+    policy = ActorCritic(head=DirectHead(chunk=1, action_size=1), hidden=())
     params = policy.init(jax.random.key(0), *(jnp.zeros((1, 1)),) * 3)
     save_policy(path, policy, params, normalize.init((1,)), about={})
     with pytest.raises(ValueError, match="holds a policy; ndp_jax.load_policy reads it"):

@@ -63,9 +63,7 @@ def train(env, config, mesh, *, updates):
     @jax.jit
     def gradient(params, batch):
         batch = devices.spread(batch, mesh)
-        return jax.grad(learner.loss, has_aux=True)(params, state.observation, batch, state.hyper)[
-            0
-        ]
+        return jax.grad(learner.loss, has_aux=True)(params, state.obs_stats, batch, state.hyper)[0]
 
     slope = jax.device_get(gradient(state.params, batch))
     update = jax.jit(learner.update, donate_argnums=0)
@@ -73,7 +71,7 @@ def train(env, config, mesh, *, updates):
     for _ in range(updates):
         state, _ = update(state)
         learned = state.params, state.optimizer
-        states.append(jax.device_get((learned, state.observation, state.reward.stats)))
+        states.append(jax.device_get((learned, state.obs_stats, state.reward.stats)))
     return state, states, slope, len(compilations) - before, waits(collect.as_text())
 
 

@@ -16,7 +16,7 @@ from train.cli import main
 from train.rl.agent import hyperparameters
 from train.rl.ppo import make_learner
 from train.runs import checkpoint, metrics, run
-from train.system import hosts
+from train.system import distributed
 
 SHORT = "--num-envs 8 --steps 6000 --minibatches 4 --epochs 2 --eval-every 2 --eval-episodes 8"
 LONG = SHORT.replace("6000", "600000")
@@ -184,4 +184,4 @@ def test_processes_that_nobody_tells_of_are_refused(tmp_path):
 @pytest.mark.parametrize("length", [0, 1, 1016, 1017, 5000])
 def test_messages_of_any_length_arrive(length):
     message = bytes(range(256)) * 20
-    assert hosts.tell(message[:length]) == message[:length]
+    assert distributed.tell(message[:length]) == message[:length]

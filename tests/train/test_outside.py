@@ -90,7 +90,7 @@ def test_a_head_is_trained_plotted_evaluated_exported_and_loaded(here):
         _, state, _ = checkpoint.restore(manager, template, config=config)
     inputs = observe(env, jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 3)))
     learner = make_policy(env, config, state.hyper)
-    expected = make_inference_fn(learner, state.params, state.observation)(inputs).mean
+    expected = make_inference_fn(learner, state.params, state.obs_stats)(inputs).mean
     assert jnp.std(expected) > 0
     np.testing.assert_allclose(policy(inputs.observation), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(jnp.diff(expected, n=2, axis=1), 0, atol=1e-5)

@@ -33,7 +33,7 @@ def learned(env, policy):
         state = learner.init(jax.random.key(0), hyper)
         state, _ = jax.lax.scan(lambda s, _: learner.update(s), state, length=UPDATES)
         inference_fn = make_inference_fn(
-            make_policy(env, config, hyper), state.params, state.observation
+            make_policy(env, config, hyper), state.params, state.obs_stats
         )
         resets = jax.vmap(env.reset)(jax.random.split(jax.random.key(1), 16))
         output = inference_fn(observe(env, resets))

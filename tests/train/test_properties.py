@@ -106,7 +106,7 @@ def assert_it_learns(config, environment):
 
     start, state = train(jax.random.key(config.seed), hyperparameters(config))
     assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, start)
-    learned = (state.params, state.optimizer, state.observation, state.reward)
+    learned = (state.params, state.optimizer, state.obs_stats, state.reward)
     for path, leaf in jax.tree_util.tree_leaves_with_path(learned):
         assert jnp.all(jnp.isfinite(leaf)), jax.tree_util.keystr(path)
     assert state.faults.skipped_minibatches == 0

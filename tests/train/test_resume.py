@@ -197,7 +197,7 @@ def test_nothing_but_nan_stops_with_a_sentence_and_a_good_state(tmp_path):
     with checkpoint.open_manager(tmp_path, read_only=True) as manager:
         steps, state, _ = checkpoint.restore(manager, template, config=config)
     assert steps == 160
-    for leaf in jax.tree.leaves((state.params, state.optimizer, state.observation, state.reward)):
+    for leaf in jax.tree.leaves((state.params, state.optimizer, state.obs_stats, state.reward)):
         assert np.all(np.isfinite(leaf))
 
 

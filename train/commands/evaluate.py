@@ -9,7 +9,7 @@ from rich.console import Console
 
 from train.commands.command import Command, Simulation, check_count, imitated
 from train.runs import physics
-from train.runs.run import Which, write_json
+from train.runs.run import Which, changed, load_any, write_json
 from train.system.errors import UserError
 from train.system.hints import hint
 
@@ -34,6 +34,7 @@ class Evaluate(Command):
     def check(self) -> None:
         """Refuses an evaluation that cannot be made."""
         check_count("--episodes", self.episodes)
+        changed(load_any(self.run), self.simulation.changes)
         if not imitated(self.run):
             return
         for option, given in (

@@ -25,7 +25,7 @@ from train.commands.command import (
     make_folder_of,
 )
 from train.runs import physics
-from train.runs.run import Which, load_any
+from train.runs.run import Which, changed, load_any
 from train.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class Render(Command):
     def check(self) -> None:
         """Refuses a film or picture that cannot be made."""
         check_count("--episodes", self.episodes)
+        if self.folder:
+            changed(load_any(self.folder), self.simulation.changes)
         if self.folder and self.controller:
             raise UserError(f"--controller needs a task, and {self.what} is a run.")
         if self.folder and isinstance(load_any(self.folder), DigitsConfig):
@@ -95,7 +97,7 @@ class Render(Command):
 def check_drawing(command: Render) -> None:
     """Refuses a picture of digits that cannot be made."""
     check_file(command.out, IMAGES)
-    for name in ("episodes", "which", "near", "at", "seed", "simulation"):
+    for name in ("episodes", "which", "near", "at", "seed"):
         if getattr(command, name) != getattr(Render, name):
             raise UserError(f"{flag(name)} means nothing to the digits of {command.what}.")
 

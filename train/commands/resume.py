@@ -14,7 +14,7 @@ from configs.fields import flag, settings
 from train.commands import imitate, sweep
 from train.commands.command import Command, check_count, check_wandb, farewell
 from train.runs.checks import check_sources
-from train.runs.run import continued, load_any, load_config, load_imitation
+from train.runs.run import changed, load_any, load_config, load_imitation
 from train.sweeps.folder import SWEEP, load
 from train.system.errors import UserError
 from train.system.hardware import Hardware, check_hardware
@@ -75,9 +75,9 @@ class Resume(Command):
             check_count("--devices", self.hardware.devices)
         elif kind == "run":
             check_wandb(self.wandb)
-            check_hardware(self.hardware, continued(load_config(self.folder), self.changes))
+            check_hardware(self.hardware, changed(load_config(self.folder), self.changes))
         elif kind == "imitation":
-            check_sources(continued(load_imitation(self.folder), self.changes))
+            check_sources(changed(load_imitation(self.folder), self.changes))
 
     def execute(self, console: Console) -> None:
         match self.kind:
@@ -102,10 +102,10 @@ class Resume(Command):
 def resume_run(command: Resume, console: Console) -> None:
     """Goes on with a run of `ndp train`."""
     from train.rl.train import resume
-    from train.system import hosts
+    from train.system import distributed
 
-    with hosts.joined(command.hardware, load_config(command.folder)) as mesh:
-        console.quiet = not hosts.leads()
+    with distributed.joined(command.hardware, load_config(command.folder)) as mesh:
+        console.quiet = not distributed.leads()
         options = {"changes": command.changes, "wandb": command.wandb}
         folder = resume(command.folder, **options, console=console, mesh=mesh)
     farewell(folder, console)

@@ -48,10 +48,10 @@ class Train(Command):
     def execute(self, console: Console) -> None:
         from train.rl.agent import make_env
         from train.rl.train import train
-        from train.system import hosts
+        from train.system import distributed
 
-        with hosts.joined(self.hardware, self.config) as mesh:
-            console.quiet = not hosts.leads()
+        with distributed.joined(self.hardware, self.config) as mesh:
+            console.quiet = not distributed.leads()
             env, options = make_env(self.config), {"out": self.out, "wandb": self.wandb}
             folder = train(env, self.config, **options, console=console, mesh=mesh)
         farewell(folder, console)

@@ -17,7 +17,7 @@ from envs.camera import NoRenderer
 from ndp_jax import normalize
 from ndp_jax.networks import CNN
 from ndp_jax.normalize import RunningStats
-from ndp_jax.policies import Policy, PolicyOutput
+from ndp_jax.policies import ActorCritic, PolicyOutput
 from train.imitation import closed_loop, demonstrations
 from train.imitation.demonstrations import Demonstrations
 from train.imitation.learner import Loss, Material, Problem
@@ -51,10 +51,10 @@ class Examples(struct.PyTreeNode):
     action: Float[Array, "M T A"]
 
 
-def make_clone(env: MjxEnv, config: CloneConfig) -> Policy:
+def make_clone(env: MjxEnv, config: CloneConfig) -> ActorCritic:
     """The policy of a configuration. Its critic and its noise stay as they were made."""
     encoder = CNN(channels=PICTURE_CHANNELS) if config.observation == "image" else None
-    return Policy(head=make_head(env, config), encoder=encoder, hidden=config.hidden)
+    return ActorCritic(head=make_head(env, config), encoder=encoder, hidden=config.hidden)
 
 
 def queries(config: CloneConfig, episodes: int) -> int:

@@ -86,7 +86,7 @@ def noise_of(task: str) -> float:
 def policy(env: MjxEnv, config: TrainConfig, state: TrainState) -> Act:
     """A trained policy as demonstrator, by its action means."""
     policy = make_policy(env, config, state.hyper)
-    return make_act(env, make_inference_fn(policy, state.params, state.observation), means)
+    return make_act(env, make_inference_fn(policy, state.params, state.obs_stats), means)
 
 
 def record(

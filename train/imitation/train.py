@@ -13,7 +13,6 @@ from jaxtyping import Array, PyTree
 from rich.console import Console
 
 from configs import DigitsConfig, ImitateConfig
-from configs.fields import replaced
 from train.imitation.figures import imitation_curves
 from train.imitation.learner import LearnerState, Material, Problem, make_learner
 from train.runs import checkpoint, loop, physics, run
@@ -55,14 +54,14 @@ def resume(folder: Path, *, changes: Mapping[str, Any], console: Console) -> Pat
 
     Args:
       folder: of the run.
-      changes: as `run.continued` takes them.
+      changes: as `run.changed` takes them.
       console: where progress is printed.
 
     Raises:
       UserError: the folder is not a run, is in use or damaged, or has gone further than its steps.
       Stopped, Interrupted: as `imitate`.
     """
-    config: Any = physics.resolved(run.continued(run.load_imitation(folder), changes))
+    config: Any = physics.resolved(run.changed(run.load_imitation(folder), changes))
     return complete(config, prepare(config), folder, console)
 
 
@@ -183,7 +182,7 @@ def restored(
     Raises:
       UserError: as `run.load_imitation` and `checkpoint.restore`.
     """
-    config = replaced(run.load_imitation(folder), changes)
+    config = run.changed(run.load_imitation(folder), changes)
     problem = module(config).problem(config)
     learner = make_learner(problem.loss, config.descent, examples=problem.size)
     key = jax.random.key(0)

@@ -18,7 +18,7 @@ from envs.base import MjxEnv
 from envs.outside import load
 from ndp_jax.distributions import log_prob, sample
 from ndp_jax.normalize import RunningStats, normalize
-from ndp_jax.policies import ActionHead, Policy, PolicyOutput
+from ndp_jax.policies import ActionHead, ActorCritic, PolicyOutput
 from train.system.errors import UserError
 
 
@@ -84,10 +84,10 @@ def hyperparameters(config: TrainConfig) -> Hyperparameters:
     return Hyperparameters(**numbers, total_updates=jnp.asarray(config.updates, jnp.int32))
 
 
-def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> Policy:
+def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> ActorCritic:
     """The policy of a configuration with these numbers, sized for an environment."""
     config = replaced(config, vars(hyper))
-    return Policy(
+    return ActorCritic(
         head=make_head(env, config),
         hidden=config.network.hidden,
         initial_log_std=config.network.initial_log_std,

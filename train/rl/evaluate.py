@@ -160,7 +160,7 @@ def make_player(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None)
     def player(
         state: TrainState, key: PRNGKeyArray, *, episodes: int, stochastic: bool = False
     ) -> Outcome:
-        learned = state.params, state.observation, state.hyper
+        learned = state.params, state.obs_stats, state.hyper
 
         def one(key: PRNGKeyArray) -> Outcome:
             return gather(batch(*learned, key, jnp.asarray(stochastic)), mesh)

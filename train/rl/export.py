@@ -7,7 +7,7 @@ from jaxtyping import PyTree
 
 from ndp_jax import save_policy
 from ndp_jax.normalize import RunningStats
-from ndp_jax.policies import Policy
+from ndp_jax.policies import ActorCritic
 from train.rl.agent import RobotEnv, make_policy
 from train.rl.train import load_run
 from train.runs.run import Which
@@ -26,14 +26,14 @@ def export(folder: Path, path: Path | None = None, *, which: Which = "latest") -
     config, env, state = load_run(folder, which=which)
     path = path or folder / "policy.msgpack"
     policy = make_policy(env, config, state.hyper)
-    return write(path, folder, env, policy, state.params, state.observation)
+    return write(path, folder, env, policy, state.params, state.obs_stats)
 
 
 def write(
     path: Path,
     folder: Path,
     env: RobotEnv,
-    policy: Policy,
+    policy: ActorCritic,
     params: PyTree,
     statistics: RunningStats,
 ) -> Path:

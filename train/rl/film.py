@@ -22,7 +22,7 @@ from configs import TrainConfig
 from envs.base import MjxEnv
 from envs.camera import Camera, Curve, Detail, NoRenderer
 from ndp_jax.normalize import RunningStats, normalize
-from ndp_jax.policies import Plan, Policy
+from ndp_jax.policies import ActorCritic, Plan
 from train.rl.agent import RobotEnv, make_policy
 from train.rl.evaluate import Outcome, Pose
 from train.rl.ppo import TrainState
@@ -50,7 +50,11 @@ MARGIN = 0.1
 
 
 def plans(
-    policy: Policy, params: PyTree, statistics: RunningStats, outcome: Outcome, action_scale: float
+    policy: ActorCritic,
+    params: PyTree,
+    statistics: RunningStats,
+    outcome: Outcome,
+    action_scale: float,
 ) -> Plan:
     """What a policy planned at each query of N episodes: paths (N, Q, K, D), goals (N, Q, D).
 
@@ -72,7 +76,7 @@ def plans(
 def plans_of(env: RobotEnv, config: TrainConfig, state: TrainState, outcome: Outcome) -> Plan:
     """`plans` of a learner's policy."""
     policy = make_policy(env, config, state.hyper)
-    return plans(policy, state.params, state.observation, outcome, env.action_scale)
+    return plans(policy, state.params, state.obs_stats, outcome, env.action_scale)
 
 
 def first_few(outcome: Outcome) -> range:

@@ -91,7 +91,7 @@ def make_programs(
     @partial(over_devices, in_specs=(WHOLE, WHOLE, BLOCKS, BLOCKS))
     def evaluate(active: Int[Array, ""], stochastic: Array, states: TrainState, keys: Array):
         def block(states: TrainState, key: Array) -> Outcome:
-            outcome = play(states.params, states.observation, states.hyper, key, stochastic)
+            outcome = play(states.params, states.obs_stats, states.hyper, key, stochastic)
             return outcome.replace(poses=None, inputs=None)
 
         return map_blocks(lambda part: (part, jax.vmap(block)(*part)), active, (states, keys))[1]

@@ -64,7 +64,7 @@ class TrainState(struct.PyTreeNode):
     Attributes:
       params: of the policy.
       optimizer: Adam's moments.
-      observation: running statistics of the observations.
+      obs_stats: running statistics of the observations.
       reward: running scale of the rewards.
       episodes: where the environments stand.
       finished: rates and means over the last finished episodes, by `OUTCOMES`; 0 before any are.
@@ -76,7 +76,7 @@ class TrainState(struct.PyTreeNode):
 
     params: PyTree
     optimizer: optax.OptState
-    observation: normalize.RunningStats
+    obs_stats: normalize.RunningStats
     reward: normalize.RewardScale
     episodes: rollout.Episodes
     finished: dict[str, Float[Array, ""]]
@@ -231,7 +231,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
         state = TrainState(
             params=params,
             optimizer=ADAM.init(params),
-            observation=normalize.init(inputs.observation.shape[1:]),
+            obs_stats=normalize.init(inputs.observation.shape[1:]),
             reward=normalize.init_reward_scale((config.num_envs,)),
             episodes=episodes,
             finished={name: jnp.zeros(()) for name in OUTCOMES},
@@ -256,7 +256,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
 
         # Act, and ask the first value head what comes after the last step.
         policy = make_policy(env, config, state.hyper)
-        inference_fn = make_inference_fn(policy, state.params, state.observation)
+        inference_fn = make_inference_fn(policy, state.params, state.obs_stats)
         act = make_act(env, inference_fn, explore)
         keys = jax.random.split(noise_key, queries)
         episodes, transitions, _ = rollout.collect(env, act, episodes, keys, mesh=mesh)
@@ -312,7 +312,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
         def minibatch_step(learned, minibatch: Batch):
             params, optimizer, faults = learned
             (total, parts), gradient = jax.value_and_grad(batch_loss, has_aux=True)(
-                params, state.observation, minibatch, hyper
+                params, state.obs_stats, minibatch, hyper
             )
             *moved, norm = apply_gradients(
                 params,
@@ -355,11 +355,11 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
         """
         state, batch = collect(state)
         state, metrics = improve(state, batch)
-        statistics = normalize.update(state.observation, batch.inputs.observation)
+        statistics = normalize.update(state.obs_stats, batch.inputs.observation)
         statistics = jax.tree.map(
-            partial(jnp.where, finite(statistics)), statistics, state.observation
+            partial(jnp.where, finite(statistics)), statistics, state.obs_stats
         )
-        state = state.replace(observation=statistics, updates=state.updates + 1)
+        state = state.replace(obs_stats=statistics, updates=state.updates + 1)
         metrics["log_std"] = jnp.mean(state.params["params"]["log_std"])
         counts = {field.name: getattr(state.faults, field.name) for field in fields(Faults)}
         return place(state, mesh), state.finished | metrics | counts

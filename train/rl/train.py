@@ -31,9 +31,9 @@ from train.runs import checkpoint, loop, metrics, physics, plots, run
 from train.runs.checks import check
 from train.runs.progress import learning
 from train.system.devices import gather
+from train.system.distributed import in_lead, once
 from train.system.errors import UserError
 from train.system.hints import hint
-from train.system.hosts import in_lead, once
 from train.system.runtime import configure_jax, versions
 
 
@@ -88,7 +88,7 @@ def resume(
 
     Args:
       folder: of the run.
-      changes: as `run.continued` takes them.
+      changes: as `run.changed` takes them.
       wandb: publish to Weights & Biases, too.
       console: where progress is printed.
       mesh: the devices that share the environments; None for one.
@@ -97,7 +97,7 @@ def resume(
       UserError: the folder is not a run, is in use or damaged, or has gone further than `steps`.
       Stopped, Interrupted: as `train`.
     """
-    config = physics.resolved(once(lambda: run.continued(run.load_config(folder), changes)))
+    config = physics.resolved(once(lambda: run.changed(run.load_config(folder), changes)))
     env = make_env(config)
     once(lambda: memory.check_run(env, config, mesh=mesh, resumed=True))
     return complete(env, config, folder, wandb=wandb, console=console, mesh=mesh)
@@ -237,7 +237,7 @@ def load_run(
     Raises:
       UserError: as `run.load_config` and `restore`.
     """
-    config = replaced(run.load_config(folder), changes)
+    config = run.changed(run.load_config(folder), changes)
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} holds no checkpoint yet.")
     env = make_env(config)

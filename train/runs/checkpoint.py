@@ -27,8 +27,8 @@ from configs import Config
 from configs.fields import BOOKKEEPING, flag, marked, settings
 from train.runs import metrics, run
 from train.system.devices import gather
+from train.system.distributed import once
 from train.system.errors import Stopped, UserError
-from train.system.hosts import once
 from train.system.runtime import check_process, versions
 
 FORMAT = 4

@@ -22,8 +22,8 @@ from train.runs import checkpoint, metrics, run
 from train.runs.metrics import EVALUATIONS, METRICS, TIMING
 from train.runs.progress import progress
 from train.runs.stopwatch import Stopwatch
+from train.system.distributed import in_lead, once, share
 from train.system.errors import Diverged, Interrupted, Stopped, UserError
-from train.system.hosts import in_lead, once, share
 
 State = TypeVar("State")
 Rows = dict[int, dict[str, float]]

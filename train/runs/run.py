@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from configs import AnyConfig, CloneConfig, Config, DigitsConfig, ImitateConfig, TrainConfig
-from configs.fields import replaced, settings
+from configs.fields import flag, replaced, settings
 from envs.outside import short
 from train.runs.checks import check_any
 from train.system.errors import UserError
@@ -139,17 +139,20 @@ def write_whole(path: Path, content: str) -> None:
     partial.replace(path)
 
 
-def continued(config: AnyConfig, changes: Mapping[str, Any]) -> AnyConfig:
-    """A run's configuration with what changes as it is continued: settings by name; None for none.
+def changed(config: AnyConfig, changes: Mapping[str, Any]) -> AnyConfig:
+    """A run's configuration for those who go on with it: settings by name, None as they were.
 
     Raises:
-      UserError: there are to be less steps than before, or a setting cannot work.
+      UserError: there are to be less steps than before, or a setting means nothing or cannot work.
     """
     changes = {name: value for name, value in changes.items() if value is not None}
-    before = settings(config)["steps"]
-    if changes.get("steps", before) < before:
+    before = settings(config)
+    for name in changes.keys() - before.keys():
+        raise UserError(f"{flag(name)} means nothing to a run of {config.task}; leave it out.")
+    if changes.get("steps", before["steps"]) < before["steps"]:
         raise UserError(
-            f"--steps {changes['steps']} is less than the run's {before}; they can only be raised."
+            f"--steps {changes['steps']} is less than the run's {before['steps']}; they can only "
+            "be raised."
         )
     config = replaced(config, changes)
     check_any(config)

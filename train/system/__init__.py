@@ -1,1 +1,1 @@
-"""The process and its machine: settings, devices, hosts, and what is told to the user."""
+"""The process and its machine: settings, devices, distributed runs, and what users are told."""

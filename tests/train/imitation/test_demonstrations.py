@@ -111,13 +111,13 @@ def test_a_trained_policy_demonstrates_its_means(tmp_path):
     state = jax.jit(make_learner(env, config).init)(jax.random.key(0), hyperparameters(config))
     state = state.replace(
         params=jax.tree.map(lambda x: x + 0.3, state.params),
-        observation=normalize.update(state.observation, state.episodes.state.obs),
+        obs_stats=normalize.update(state.obs_stats, state.episodes.state.obs),
     )
     moved = jax.jit(jax.vmap(env.step))(state.episodes.state, jnp.full((4, 3), 0.5))
     shown, _ = jax.jit(demonstrations.policy(env, config, state))(jax.random.key(1), moved)
 
     policy = make_policy(env, config, state.hyper)
-    save_policy(tmp_path / "policy", policy, state.params, state.observation, about={})
+    save_policy(tmp_path / "policy", policy, state.params, state.obs_stats, about={})
     expected = load_policy(tmp_path / "policy")(moved.obs, moved.pipeline_state.velocity)
     assert shown.shape == (4, 5, 3) and jnp.std(shown) > 0.1
     np.testing.assert_allclose(shown, expected, rtol=1e-4, atol=1e-4)

@@ -40,7 +40,7 @@ def state(config):
     noise = jax.random.key(1)
     return state.replace(
         params=jax.tree.map(lambda x: x + jax.random.normal(noise, x.shape), state.params),
-        observation=normalize.update(state.observation, jax.random.normal(noise, (20, 9))),
+        obs_stats=normalize.update(state.obs_stats, jax.random.normal(noise, (20, 9))),
         hyper=state.hyper.replace(goal_scale=jnp.asarray(0.07)),
     )
 
@@ -65,7 +65,7 @@ def test_an_exported_policy_is_the_learners(folder, config, state):
     seen = jax.random.normal(jax.random.key(2), (6, 15))
     inputs = Inputs(*jnp.split(seen, (9, 12), axis=1))
     learner = make_policy(ENV, config, state.hyper)
-    expected = make_inference_fn(learner, state.params, state.observation)(inputs).mean
+    expected = make_inference_fn(learner, state.params, state.obs_stats)(inputs).mean
     assert jnp.std(expected) > 0.1
     actions = policy(inputs.observation, inputs.velocity)
     np.testing.assert_allclose(actions, expected, rtol=1e-4, atol=1e-4)

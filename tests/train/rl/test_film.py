@@ -115,7 +115,7 @@ def test_plans_lead_from_the_robot_along_its_actions(policy):
     state = jax.jit(make_learner(env, config).init)(jax.random.key(0), hyperparameters(config))
     state = state.replace(
         params=jax.tree.map(lambda x: x + 0.1, state.params),
-        observation=state.observation.replace(mean=jnp.full(1, 2.0)),
+        obs_stats=state.obs_stats.replace(mean=jnp.full(1, 2.0)),
     )
     keys = jax.random.split(jax.random.key(1), 3)
     inputs = Inputs(*(jax.random.normal(key, (4, 3, 1)) for key in keys))
@@ -125,7 +125,7 @@ def test_plans_lead_from_the_robot_along_its_actions(policy):
     chunk = config.steps_per_query
     waypoints = plan.path[..., :: (plan.path.shape[-2] - 1) // chunk, :]
     inference_fn = make_inference_fn(
-        make_policy(env, config, state.hyper), state.params, state.observation
+        make_policy(env, config, state.hyper), state.params, state.obs_stats
     )
     mean = inference_fn(inputs).mean
     np.testing.assert_array_equal(plan.path[..., 0, :], inputs.position)

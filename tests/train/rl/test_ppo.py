@@ -319,8 +319,8 @@ def test_inputs_reach_the_loss_unchanged():
     sensitive = tiny("ndp", primitive=Primitive(goal_scale=10.0))
     learner, state = started(RewardFromBoth(), sensitive)
     _, batch = jax.jit(learner.collect)(state)
-    _, parts = learner.loss(state.params, state.observation, batch, state.hyper)
+    _, parts = learner.loss(state.params, state.obs_stats, batch, state.hyper)
     assert parts["ratio_error"] < 1e-5
-    other = state.observation.replace(mean=state.observation.mean + 1.0)
+    other = state.obs_stats.replace(mean=state.obs_stats.mean + 1.0)
     _, parts = learner.loss(state.params, other, batch, state.hyper)
     assert parts["ratio_error"] > 1e-3

@@ -115,16 +115,25 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, content, problem):
 
 
 def test_steps_can_only_be_raised(tmp_path):
-    assert run.with_steps(CONFIG, None) == CONFIG
-    assert run.with_steps(CONFIG, CONFIG.steps + 1).steps == CONFIG.steps + 1
+    assert run.changed(CONFIG, {"steps": None}) == CONFIG
+    assert run.changed(CONFIG, {"steps": CONFIG.steps + 1}).steps == CONFIG.steps + 1
     with pytest.raises(UserError, match="can only be raised"):
-        run.with_steps(CONFIG, CONFIG.steps - 1)
+        run.changed(CONFIG, {"steps": CONFIG.steps - 1})
     with pytest.raises(UserError, match="is more than 2147483647 updates"):
-        run.with_steps(CONFIG, 10**20)
+        run.changed(CONFIG, {"steps": 10**20})
     run.save_config(tmp_path, CONFIG, {"jax": "1"})
-    run.save_steps(tmp_path, 3 * CONFIG.steps)
+    run.save_settings(tmp_path, run.changed(CONFIG, {"steps": 3 * CONFIG.steps}))
     assert run.load_config(tmp_path) == dataclasses.replace(CONFIG, steps=3 * CONFIG.steps)
     assert json.loads((tmp_path / "config.json").read_text())["versions"] == {"jax": "1"}
+
+
+def test_who_computes_the_physics_can_be_changed(tmp_path):
+    changed = run.changed(CONFIG, {"impl": "jax", "threads": None})
+    assert changed == dataclasses.replace(CONFIG, impl="jax")
+    with pytest.raises(UserError, match="--impl is 'C'; it must be one of auto, jax, c, warp"):
+        run.changed(CONFIG, {"impl": "C"})
+    with pytest.raises(UserError, match="--impl means nothing to a run of digits; leave it out"):
+        run.changed(IMITATED["digits"], {"impl": "c"})
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -143,13 +152,13 @@ def test_an_imitation_survives_the_file_and_can_be_continued(tmp_path, task):
     with pytest.raises(UserError, match=r"is of `ndp imitate`; give one of `ndp train`"):
         run.load_config(tmp_path)
     steps = config.descent.steps + 1
-    raised = run.with_steps(config, steps)
+    raised = run.changed(config, {"steps": steps})
     assert raised.descent == dataclasses.replace(config.descent, steps=steps)
-    run.save_steps(tmp_path, steps)
+    run.save_settings(tmp_path, raised)
     assert run.load_imitation(tmp_path) == raised
     assert json.loads((tmp_path / "config.json").read_text())["versions"] == {"jax": "1"}
     with pytest.raises(UserError, match=rf"--steps 1 is less than the run's {steps - 1}"):
-        run.with_steps(config, 1)
+        run.changed(config, {"steps": 1})
 
 
 def test_a_run_of_reinforcement_learning_is_no_imitation(tmp_path):
