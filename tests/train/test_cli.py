@@ -432,7 +432,7 @@ def test_a_folder_wins_over_the_task_of_its_name(capsys, tmp_path, monkeypatch):
 def test_a_controller_is_filmed(capsys, tmp_path, monkeypatch):
     """Every step of as many episodes as wanted, of which no two start alike."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(envs, "make", lambda task: Sketch(episode_length=1))
+    monkeypatch.setattr(envs, "make", lambda task, **options: Sketch(episode_length=1))
     assert main(["render", "push", "--controller", "zero", "--episodes", "2"]) == 0
     assert main(["render", "push"]) == 0
     assert "Wrote runs/push-zero.mp4" in capsys.readouterr().out
@@ -455,7 +455,7 @@ def frames_of(film):
 @pytest.mark.parametrize(("controller", "moves"), [("scripted", True), ("zero", False)])
 def test_who_acts_is_seen_in_a_picture(tmp_path, monkeypatch, controller, moves):
     """The puck, alone blue, in the first and the last of 150 steps."""
-    monkeypatch.setattr(envs, "make", lambda task: Sketch())
+    monkeypatch.setattr(envs, "make", lambda task, **options: Sketch())
     out, at = ["--out", str(tmp_path / "new" / "a.png")], ["--at", "1", "150"]
     assert main(["render", "push", "--controller", controller, *out, *at]) == 0
     picture = imageio.v3.imread(tmp_path / "new" / "a.png").astype(int)

@@ -160,9 +160,9 @@ WRONG_VALUES = {
         ("gamma", "gae_lambda"), st.floats(max_value=-1e-30) | st.floats(min_value=1 + 1e-9)
     ),
     **dict.fromkeys(
-        ("policy", "kernel", "forcing", "method"), st.sampled_from(("", "NDP", "scan "))
+        ("policy", "kernel", "forcing", "method", "impl"), st.sampled_from(("", "NDP", "scan "))
     ),
-    "eval_every": st.integers(max_value=-1),
+    **dict.fromkeys(("eval_every", "threads"), st.integers(max_value=-1)),
     "seed": st.integers(max_value=-1) | st.integers(min_value=2**32),
     "initial_log_std": st.floats(max_value=-10.1) | st.floats(min_value=10.1),
     "hidden": st.sampled_from(((), (0,), (8, -1), (8, 0.5), (True,), ("8",), [8], 8, None, (1e9,))),
@@ -172,7 +172,7 @@ TOO_LARGE = {
     **dict.fromkeys(
         (
             *("episode_length", "reward_delay", "num_envs", "eval_episodes", "n_basis", "substeps"),
-            "epochs",
+            *("epochs", "threads"),
             *("goal_scale", "weight_scale", "clip", "max_kl", "max_grad_norm", "learning_rate"),
             *("entropy_coefficient", "value_coefficient"),
         ),

@@ -20,7 +20,7 @@ from rich.console import Console
 from configs import PPO
 from train.rl.agent import hyperparameters
 from train.rl.ppo import make_learner
-from train.runs import checkpoint, loop, metrics, run
+from train.runs import checkpoint, metrics, run
 from train.system.errors import Stopped, UserError
 
 EVALUATED = dataclasses.replace(CONFIG, eval_every=2)
@@ -173,11 +173,19 @@ def test_tensorboard_has_the_row_before_anything_that_follows_it(tmp_path):
 
 def test_another_version_is_named(tmp_path, monkeypatch, capsys):
     learn(tmp_path, signal_at=200)
-    monkeypatch.setattr(loop, "versions", lambda: {"jax": "99.0"})
+    monkeypatch.setattr(checkpoint, "versions", lambda: {"jax": "99.0"})
     learn(tmp_path, console=Console(width=200))
     said = capsys.readouterr().out
     assert "Continuing at 200 steps" in said
     assert f"the checkpoint was made with jax {jax.__version__}, this is 99.0" in said
+
+
+def test_other_physics_are_named(tmp_path, capsys):
+    began, goes_on = (dataclasses.replace(CONFIG, impl=impl) for impl in ("c", "jax"))
+    learn(tmp_path, signal_at=200, config=began)
+    learn(tmp_path, console=Console(width=200), config=goes_on)
+    said = capsys.readouterr().out
+    assert "Not bit for bit: the checkpoint was made with impl c, this is jax" in said
 
 
 def test_nothing_but_nan_stops_with_a_sentence_and_a_good_state(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from sketch import Sketch
 
 import envs
-from configs import PRESETS, Network
+from configs import IMITATED, PRESETS, Network
 from envs import camera
 from envs.push import Push
 from ndp_jax import load_policy, normalize, save_policy
@@ -248,7 +248,8 @@ def test_the_script_demonstrates_once(tmp_path, pushes, monkeypatch):
 
     monkeypatch.setattr(demonstrations, "record", note)
     for length in (150, 150, 90):
-        again = demonstrations.scripted("push", episodes=EPISODES, episode_length=length)
+        config = replace(IMITATED["push"], impl="c", episodes=EPISODES, episode_length=length)
+        again = demonstrations.scripted(config)
         np.testing.assert_array_equal(again.action, pushes.action)
     expected = {"episodes": EPISODES, "seed": 0, "noise": 0.3, "images": False}
     assert asked == [expected | {"episode_length": length} for length in (150, 90)]
@@ -277,7 +278,7 @@ def test_without_opengl_pictures_are_refused(env, monkeypatch):
 
 def test_the_command_writes_a_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(envs, "make", lambda task: Sketch())
+    monkeypatch.setattr(envs, "make", lambda task, **options: Sketch())
     assert main(["demos", "push", "--episodes", "2", "--seed", "3"]) == 0
     written, script = load(tmp_path / "demos" / "push.npz", task="push"), scripted(Sketch())
     recorded = record(Sketch(), "push", script, episodes=2, seed=3, noise=0.3)

@@ -41,7 +41,7 @@ def problems(program):
     ],
 )
 def test_an_update_is_one_program_of_the_accelerator(task, policy, platform):
-    config = dataclasses.replace(PRESETS[task], policy=policy)
+    config = dataclasses.replace(PRESETS[task], policy=policy, impl="jax")
     program = lowered(make_env(config), config, platform)
     assert "while" in program
     assert problems(program) == set()

@@ -181,7 +181,7 @@ def test_the_first_update_only_gathers_statistics():
     learner, before = of_both("ndp")
     after, _ = learner.update(before)
     assert optax.tree.norm(optax.tree.sub(after.params, before.params)) == 0
-    assert after.observation.count > 1
+    assert after.obs_stats.count > 1
     later, _ = learner.update(after)
     assert optax.tree.norm(optax.tree.sub(later.params, after.params)) > 0
 
