@@ -173,14 +173,13 @@ def test_files_that_do_not_fit_are_refused(shown, tmp_path):
 def test_the_script_demonstrates_what_is_configured(shown, monkeypatch):
     asked = []
 
-    def note(task, **asks):
-        asked.append((task, asks))
+    def note(config):
+        asked.append(config)
         return shown
 
     monkeypatch.setattr(demonstrations, "scripted", note)
     cloning.load(CONFIG)
-    asks = {"episodes": EPISODES, "episode_length": LENGTH, "images": False}
-    assert asked == [("push", asks)]
+    assert asked == [CONFIG]
 
 
 @pytest.fixture(params=[Sketch, pytest.param(Push, marks=pytest.mark.slow)])
