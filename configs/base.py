@@ -90,6 +90,9 @@ class PPO:
     """Discount per environment step."""
     gae_lambda: Annotated[float, SWEPT, between(0, 1)] = 0.95
     """Decay of generalised advantage estimation, per environment step."""
+    min_advantage_std: Annotated[float, SWEPT, NOT_NEGATIVE, at_most(1_000_000)] = 0.3
+    """Advantages are divided by their standard deviation, or by this if that is less: where nothing
+    is earned they are errors of the critic. In units of the scaled return."""
     entropy_coefficient: Annotated[float, SWEPT, NOT_NEGATIVE, at_most(1_000_000)] = 0.0
     """Weight of the entropy bonus."""
     value_coefficient: Annotated[float, SWEPT, NOT_NEGATIVE, at_most(1_000_000)] = 0.5

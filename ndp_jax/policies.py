@@ -24,6 +24,9 @@ from ndp_jax.networks import CNN, MLP, parameter_dtype
 OUTPUT_INIT = nn.initializers.orthogonal(0.01)
 """The last layer starts near zero, so that the first actions lie well inside the action box."""
 
+VALUE_INIT = nn.initializers.zeros
+"""Nothing is promised before something was earned: without rewards every advantage is zero."""
+
 
 class PolicyOutput(NamedTuple):
     """What a policy says about the T steps after a query.
@@ -214,7 +217,7 @@ class ActorCritic(nn.Module):
         critic = MLP(self.hidden, name="critic")(observation)
         value = nn.Dense(
             self.head.chunk,
-            kernel_init=nn.initializers.orthogonal(1.0),
+            kernel_init=VALUE_INIT,
             param_dtype=parameter_dtype(critic),
             name="value",
         )(critic)

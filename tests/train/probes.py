@@ -69,9 +69,16 @@ class Probe(Env):
 
 
 class ConstantReward(Probe):
-    """Reward 1 for ever: every value is 1 / (1 - gamma), if the time limit is bootstrapped."""
+    """Reward 1 for ever: every value is 1 / (1 - gamma), if the time limit is bootstrapped.
+
+    Numbers that mean nothing are observed, because a critic that starts at zero learns no faster
+    than its bias where it sees nothing.
+    """
 
     terminates = False
+
+    def draw(self, key):
+        return jax.random.rademacher(key, (), jnp.float32)
 
     def reward(self, drawn, step, action):
         return jnp.ones(())

@@ -68,6 +68,7 @@ def valid(draw, policies=("ndp", "ppo-multi", "ppo")):
     ppo = PPO(
         gamma=draw(st.floats(0, 1)),
         gae_lambda=draw(st.floats(0, 1)),
+        min_advantage_std=draw(st.just(0.0) | numbers("min_advantage_std")),
         entropy_coefficient=draw(st.just(0.0) | numbers("entropy_coefficient")),
         value_coefficient=draw(st.just(0.0) | numbers("value_coefficient")),
         learning_rate=draw(numbers("learning_rate")),
@@ -155,7 +156,10 @@ WRONG_VALUES = {
         ),
         st.floats(max_value=0),
     ),
-    **dict.fromkeys(("entropy_coefficient", "value_coefficient"), st.floats(max_value=-1e-30)),
+    **dict.fromkeys(
+        ("entropy_coefficient", "value_coefficient", "min_advantage_std"),
+        st.floats(max_value=-1e-30),
+    ),
     **dict.fromkeys(
         ("gamma", "gae_lambda"), st.floats(max_value=-1e-30) | st.floats(min_value=1 + 1e-9)
     ),
@@ -174,7 +178,7 @@ TOO_LARGE = {
             *("episode_length", "reward_delay", "num_envs", "eval_episodes", "n_basis", "substeps"),
             *("epochs", "threads"),
             *("goal_scale", "weight_scale", "clip", "max_kl", "max_grad_norm", "learning_rate"),
-            *("entropy_coefficient", "value_coefficient"),
+            *("entropy_coefficient", "value_coefficient", "min_advantage_std"),
         ),
         st.sampled_from((10**7, 10**30, 10**400)),
     ),

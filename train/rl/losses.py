@@ -64,13 +64,21 @@ def generalized_advantage(
     return jax.lax.scan(backwards, start, steps, reverse=True)[1]
 
 
-def standardize(advantage: Float[Array, "*batch"], mask: Float[Array, "*batch"]):
-    """Advantages where the mask is one to mean zero and unit (unbiased) standard deviation."""
+def standardize(
+    advantage: Float[Array, "*batch"],
+    mask: Float[Array, "*batch"],
+    *,
+    min_std: float | Float[Array, ""],
+) -> Float[Array, "*batch"]:
+    """Advantages where the mask is one to mean zero and unit (unbiased) standard deviation.
+
+    Those whose deviation is less than `min_std` are divided by that instead and stay small.
+    """
     count = jnp.sum(mask)
     mean = jnp.sum(advantage * mask) / jnp.maximum(count, 1.0)
     squares = jnp.sum(jnp.square(advantage - mean) * mask)
     variance = squares / jnp.maximum(count - 1.0, 1.0)
-    return (advantage - mean) / (jnp.sqrt(variance) + 1e-5)
+    return (advantage - mean) / jnp.maximum(jnp.sqrt(variance) + 1e-5, min_std)
 
 
 def loss(

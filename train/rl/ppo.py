@@ -285,6 +285,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
             gae_lambda=state.hyper.gae_lambda,
         )
         mask = valid.astype(reward.dtype)
+        standard = standardize(advantage, mask, min_std=state.hyper.min_advantage_std)
 
         # The learner draws queries, whose T steps stay together.
         batch = Batch(
@@ -292,7 +293,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
             action=transitions.action,
             log_prob=answers.log_prob,
             value=answers.value,
-            advantage=by_query(standardize(advantage, mask), chunk),
+            advantage=by_query(standard, chunk),
             target=by_query(advantage + value, chunk),
             mask=by_query(mask, chunk),
         )
