@@ -130,6 +130,8 @@ class TrainConfig:
     """Environment steps per environment and update; divides the episode."""
     chunk: Annotated[int, POSITIVE] = 5
     """Environment steps per policy query (T) of policies with chunks; divides rollout_steps."""
+    explore: Literal["actions", "trajectory"] = "actions"
+    """Noise on every action, or on the parameters of the movement that a query is answered with."""
     eval_episodes: Annotated[int, BOOKKEEPING, POSITIVE, at_most(1_000_000)] = 256
     """Deterministic episodes evaluated after the last update."""
     eval_every: Annotated[int, BOOKKEEPING, NOT_NEGATIVE] = 20
@@ -155,6 +157,11 @@ class TrainConfig:
     def steps_per_query(self) -> int:
         """T: 1 for a head to which chunks mean nothing."""
         return self.chunk if "chunk" in self.head.settings else 1
+
+    @property
+    def explores_trajectories(self) -> bool:
+        """Whether a query is answered with one decision."""
+        return self.explore == "trajectory" and "explore" in self.head.settings
 
     @property
     def steps_per_update(self) -> int:

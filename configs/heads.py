@@ -51,11 +51,16 @@ HEADS = Registry(
     {
         "ndp": Head(
             "ndp_jax.heads:primitive",
-            settings=("chunk", "primitive"),
+            settings=("chunk", "explore", "primitive"),
             about="T actions through the primitive",
             color="#0072b2",
         ),
-        "ppo-multi": Head("ndp_jax.heads:direct", about="T actions directly", color="#d55e00"),
+        "ppo-multi": Head(
+            "ndp_jax.heads:direct",
+            settings=("chunk", "explore"),
+            about="T actions directly",
+            color="#d55e00",
+        ),
         "ppo": Head("ndp_jax.heads:direct", settings=(), about="one action", color="#009e73"),
     },
     from_outside,

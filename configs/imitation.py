@@ -132,5 +132,10 @@ class CloneConfig:
         """T."""
         return self.chunk
 
+    @property
+    def explores_trajectories(self) -> bool:
+        """Nothing is explored."""
+        return False
+
 
 ImitateConfig = DigitsConfig | CloneConfig

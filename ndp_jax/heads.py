@@ -6,6 +6,10 @@ from ndp_jax.dmp import DMP
 from ndp_jax.policies import DirectHead, PrimitiveHead
 
 
+CORRELATION = 0.9
+"""Of the T actions of a trajectory that is explored as a whole: nearly one action, held."""
+
+
 @runtime_checkable
 class Robot(Protocol):
     """What a head has to know of an environment.
@@ -30,11 +34,14 @@ class Settings(Protocol):
 
     Attributes:
       steps_per_query: T.
+      explores_trajectories: whether the noise of its T actions is drawn once.
       primitive: settings of the primitive; alpha and the scales may be traced.
     """
 
     @property
     def steps_per_query(self) -> int: ...
+    @property
+    def explores_trajectories(self) -> bool: ...
     @property
     def primitive(self) -> Any: ...
 
@@ -63,4 +70,8 @@ def primitive(env: Robot, config: Settings) -> PrimitiveHead:
 
 def direct(env: Robot, config: Settings) -> DirectHead:
     """T actions as the network says them."""
-    return DirectHead(chunk=config.steps_per_query, action_size=env.action_size)
+    return DirectHead(
+        chunk=config.steps_per_query,
+        action_size=env.action_size,
+        correlation=CORRELATION if config.explores_trajectories else 0.0,
+    )

@@ -10,7 +10,9 @@ section 3.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
@@ -29,17 +31,19 @@ VALUE_INIT = nn.initializers.zeros
 
 
 class PolicyOutput(NamedTuple):
-    """What a policy says about the T steps after a query.
+    """What a policy says about the T steps after a query, in which it takes K decisions.
 
     Attributes:
       mean: action means, in action units, (..., T, A).
-      log_std: log standard deviation of the noise added to every action, (A,).
-      value: discounted return expected from each of the T steps on, (..., T).
+      decision: mean of each decision, a normally distributed vector, (..., K, P).
+      log_std: log standard deviation of every decision, (P,).
+      value: discounted return expected from each decision on, (..., K).
     """
 
     mean: Float[Array, "*batch T A"]
-    log_std: Float[Array, " A"]
-    value: Float[Array, "*batch T"]
+    decision: Float[Array, "*batch K P"]
+    log_std: Float[Array, " P"]
+    value: Float[Array, "*batch K"]
 
 
 class Plan(NamedTuple):
@@ -72,6 +76,24 @@ class ActionHead(Protocol):
         position: Float[Array, "*batch D"],
         velocity: Float[Array, "*batch D"],
     ) -> Float[Array, "*batch T A"]: ...
+
+
+@runtime_checkable
+class TrajectoryHead(ActionHead, Protocol):
+    """A head that first says what the movement is, by P numbers, and then makes actions of it."""
+
+    def parameters(
+        self, features: Float[Array, "*batch features"], position: Float[Array, "*batch D"]
+    ) -> Float[Array, "*batch P"]: ...
+
+    def actions(
+        self,
+        parameters: Float[Array, "*batch P"],
+        position: Float[Array, "*batch D"],
+        velocity: Float[Array, "*batch D"],
+    ) -> Float[Array, "*batch T A"]:
+        """Nothing is learned here."""
+        ...
 
 
 class PrimitiveHead(nn.Module):
@@ -113,17 +135,40 @@ class PrimitiveHead(nn.Module):
             self.dmp = dataclasses.replace(self.dmp, alpha=self.alpha)
         super().__post_init__()
 
-    @nn.compact
     def __call__(
         self,
         features: Float[Array, "*batch features"],
         position: Float[Array, "*batch D"],
         velocity: Float[Array, "*batch D"],
     ) -> Float[Array, "*batch T A"]:
-        batch, dims = position.shape[:-1], position.shape[-1]
+        return self.actions(self.parameters(features, position), position, velocity)
+
+    @nn.compact
+    def parameters(
+        self, features: Float[Array, "*batch features"], position: Float[Array, "*batch D"]
+    ) -> Float[Array, "*batch P"]:
+        """Goal, weights and actions that are not integrated, as the network says them."""
+        dims = position.shape[-1]
         options = {"kernel_init": OUTPUT_INIT, "param_dtype": parameter_dtype(features)}
-        offset = nn.Dense(dims, name="goal", **options)(features)
-        weights = nn.Dense(dims * self.dmp.n_basis, name="weights", **options)(features)
+        parameters = [
+            nn.Dense(dims, name="goal", **options)(features),
+            nn.Dense(dims * self.dmp.n_basis, name="weights", **options)(features),
+        ]
+        if extra := self.action_size - dims:
+            direct = DirectHead(chunk=self.chunk, action_size=extra, name="extra")
+            parameters.append(direct.parameters(features, position))
+        return jnp.concatenate(parameters, axis=-1)
+
+    def actions(
+        self,
+        parameters: Float[Array, "*batch P"],
+        position: Float[Array, "*batch D"],
+        velocity: Float[Array, "*batch D"],
+    ) -> Float[Array, "*batch T A"]:
+        """Integrates the primitive."""
+        batch, dims = position.shape[:-1], position.shape[-1]
+        ends = dims, dims + dims * self.dmp.n_basis
+        offset, weights, rest = jnp.split(parameters, ends, axis=-1)
         goal = position + self.goal_scale * offset
         unit = self.weight_scale * (1 if self.dmp.forcing == "scaled" else self.goal_scale)
         path = rollout(
@@ -135,13 +180,14 @@ class PrimitiveHead(nn.Module):
             alpha=self.alpha,
             method=self.method,
         ).position
-        self.sow("intermediates", "plan", Plan(path=path, goal=goal))
+        if self.scope:  # else nobody looks
+            self.sow("intermediates", "plan", Plan(path=path, goal=goal))
         waypoints = path[..., :: self.dmp.n_steps // self.chunk, :]
         actions = jnp.diff(waypoints, axis=-2) / self.action_scale
-        extra = self.action_size - dims
-        if extra:
-            direct = DirectHead(chunk=self.chunk, action_size=extra, name="extra")
-            actions = jnp.concatenate([actions, direct(features, position, velocity)], axis=-1)
+        if extra := self.action_size - dims:
+            direct = DirectHead(chunk=self.chunk, action_size=extra, parent=None)
+            more = direct.actions(rest, position, velocity)
+            actions = jnp.concatenate([actions, more], axis=-1)
         return actions
 
     def velocity_size(self, params: PyTree) -> int:
@@ -150,25 +196,105 @@ class PrimitiveHead(nn.Module):
 
 
 class DirectHead(nn.Module):
-    """T x A action means straight from the features; one unit of output is one unit of action."""
+    """T x A action means straight from the features; one unit of output is one unit of action.
+
+    Attributes:
+      chunk: T.
+      action_size: A.
+      correlation: r of any two of the T actions, where the outputs are independent and of the same
+        deviation: then so many are the actions' deviations, too.
+    """
 
     chunk: int
     action_size: int
+    correlation: float = 0.0
 
-    @nn.compact
     def __call__(
         self,
         features: Float[Array, "*batch features"],
         position: Float[Array, "*batch D"],
         velocity: Float[Array, "*batch D"],
     ) -> Float[Array, "*batch T A"]:
-        del position, velocity
-        actions = nn.Dense(
+        return self.actions(self.parameters(features, position), position, velocity)
+
+    @nn.compact
+    def parameters(
+        self, features: Float[Array, "*batch features"], position: Float[Array, "*batch D"]
+    ) -> Float[Array, "*batch P"]:
+        """The T x A outputs, row by row."""
+        del position
+        return nn.Dense(
             self.chunk * self.action_size,
             kernel_init=OUTPUT_INIT,
             param_dtype=parameter_dtype(features),
         )(features)
-        return actions.reshape(*features.shape[:-1], self.chunk, self.action_size)
+
+    def actions(
+        self,
+        parameters: Float[Array, "*batch P"],
+        position: Float[Array, "*batch D"],
+        velocity: Float[Array, "*batch D"],
+    ) -> Float[Array, "*batch T A"]:
+        del position, velocity
+        actions = parameters.reshape(*parameters.shape[:-1], self.chunk, self.action_size)
+        if not self.correlation:
+            return actions
+        alone, together = 1 - self.correlation, 1 + (self.chunk - 1) * self.correlation
+        mean = jnp.mean(actions, axis=-2, keepdims=True)
+        return math.sqrt(alone) * (actions - mean) + math.sqrt(together) * mean
+
+
+@runtime_checkable
+class Exploration(Protocol):
+    """What the noise is added to: the decisions that a policy takes, each of a normal distribution.
+
+    Both methods are given the policy's head.
+    """
+
+    def decisions(
+        self,
+        head: ActionHead,
+        features: Float[Array, "*batch features"],
+        position: Float[Array, "*batch D"],
+        velocity: Float[Array, "*batch D"],
+    ) -> tuple[Float[Array, "*batch T A"], Float[Array, "*batch K P"]]:
+        """Action means, and the mean of each decision."""
+        ...
+
+    def actions(
+        self,
+        head: ActionHead,
+        decision: Float[Array, "*batch K P"],
+        position: Float[Array, "*batch D"],
+        velocity: Float[Array, "*batch D"],
+    ) -> Float[Array, "*batch T A"]:
+        """What decisions lead to; nothing is learned here."""
+        ...
+
+
+@dataclass(frozen=True)
+class ActionNoise:
+    """Step-based exploration: each of the T actions is a decision of its own."""
+
+    def decisions(self, head: ActionHead, features, position, velocity):
+        mean = head(features, position, velocity)
+        return mean, mean
+
+    def actions(self, head: ActionHead, decision, position, velocity):
+        del head, position, velocity
+        return decision
+
+
+@dataclass(frozen=True)
+class TrajectoryNoise:
+    """Episode-based exploration: the parameters of a movement of T steps are one decision."""
+
+    def decisions(self, head: TrajectoryHead, features, position, velocity):
+        parameters = head.parameters(features, position)
+        return head.actions(parameters, position, velocity), parameters[..., None, :]
+
+    def actions(self, head: TrajectoryHead, decision, position, velocity):
+        return head.actions(decision[..., 0, :], position, velocity)
 
 
 class ActorCritic(nn.Module):
@@ -179,12 +305,14 @@ class ActorCritic(nn.Module):
       encoder: makes features of observations that are pictures; None for states.
       hidden: layer widths of the actor and of the critic.
       initial_log_std: where the log standard deviation starts.
+      exploration: what it is the deviation of.
     """
 
     head: ActionHead
     encoder: CNN | None = None
     hidden: Sequence[int] = (100, 100)
     initial_log_std: float | Float[Array, ""] = -0.5
+    exploration: Exploration = ActionNoise()
 
     @nn.compact
     def __call__(
@@ -202,23 +330,32 @@ class ActorCritic(nn.Module):
           velocity: its velocity, per second, (..., D).
 
         Returns:
-          Means (..., T, A), log standard deviation (A,) and values (..., T).
+          Means (..., T, A), decisions (..., K, P), log standard deviation (P,), values (..., K).
         """
         if self.encoder is not None:
             observation = self.encoder(observation)
         features = MLP(self.hidden, name="actor")(observation)
-        mean = self.head(features, position, velocity)
+        mean, decision = self.exploration.decisions(self.head, features, position, velocity)
         log_std = self.param(
             "log_std",
             lambda _: jnp.broadcast_to(
-                jnp.asarray(self.initial_log_std, observation.dtype), (self.head.action_size,)
+                jnp.asarray(self.initial_log_std, observation.dtype), decision.shape[-1:]
             ),
         )
         critic = MLP(self.hidden, name="critic")(observation)
         value = nn.Dense(
-            self.head.chunk,
+            decision.shape[-2],
             kernel_init=VALUE_INIT,
             param_dtype=parameter_dtype(critic),
             name="value",
         )(critic)
-        return PolicyOutput(mean=mean, log_std=log_std, value=value)
+        return PolicyOutput(mean=mean, decision=decision, log_std=log_std, value=value)
+
+    def actions(
+        self,
+        decision: Float[Array, "*batch K P"],
+        position: Float[Array, "*batch D"],
+        velocity: Float[Array, "*batch D"],
+    ) -> Float[Array, "*batch T A"]:
+        """What decisions lead to, in action units; needs no parameters."""
+        return self.exploration.actions(self.head, decision, position, velocity)

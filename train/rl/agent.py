@@ -18,7 +18,14 @@ from envs.base import MjxEnv
 from envs.outside import load
 from ndp_jax.distributions import log_prob, sample
 from ndp_jax.normalize import RunningStats, normalize
-from ndp_jax.policies import ActionHead, ActorCritic, PolicyOutput
+from ndp_jax.policies import (
+    ActionHead,
+    ActionNoise,
+    ActorCritic,
+    PolicyOutput,
+    TrajectoryHead,
+    TrajectoryNoise,
+)
 from train.system.errors import UserError
 
 
@@ -91,6 +98,7 @@ def make_policy(env: RobotEnv, config: TrainConfig, hyper: Hyperparameters) -> A
         head=make_head(env, config),
         hidden=config.network.hidden,
         initial_log_std=config.network.initial_log_std,
+        exploration=TrajectoryNoise() if config.explores_trajectories else ActionNoise(),
     )
 
 
@@ -107,6 +115,11 @@ def make_head(env: RobotEnv, config: TrainConfig | CloneConfig) -> ActionHead:
         raise UserError(
             f"--policy {config.policy} makes {head!r}; it must make a Flax module with chunk "
             f"{sizes[0]} and action_size {sizes[1]}."
+        )
+    if config.explores_trajectories and not isinstance(head, TrajectoryHead):
+        raise UserError(
+            f"--explore is trajectory, but the head that --policy {config.policy} makes has no "
+            "`parameters` and `actions`; explore actions."
         )
     return head
 
@@ -149,8 +162,10 @@ Act = Callable[[PRNGKeyArray, State], tuple[Float[Array, "E T A"], Any]]
 """Who acts: from a key and a batch of E states the next T actions of each, and whatever else is
 worth keeping of the answer (brax's signature of a policy, for chunks)."""
 
-Choose = Callable[[PRNGKeyArray, PolicyOutput], Float[Array, "E T A"]]
-"""How a policy's answer becomes actions."""
+Choose = Callable[
+    [PRNGKeyArray, Inputs, PolicyOutput], tuple[Float[Array, "E K P"], Float[Array, "E T A"]]
+]
+"""How a policy's answer becomes decisions and the actions that they lead to."""
 
 
 class Answer(struct.PyTreeNode):
@@ -158,24 +173,33 @@ class Answer(struct.PyTreeNode):
 
     Attributes:
       inputs: what it was given, leaves (E, ...).
-      log_prob: log density of each action, (E, T).
-      value: what the T value heads say, (E, T).
+      decision: what was chosen, (E, K, P).
+      log_prob: log density of each decision, (E, K).
+      value: what the K value heads say, (E, K).
     """
 
     inputs: Inputs
-    log_prob: Float[Array, "E T"]
-    value: Float[Array, "E T"]
+    decision: Float[Array, "E K P"]
+    log_prob: Float[Array, "E K"]
+    value: Float[Array, "E K"]
 
 
-def explore(key: PRNGKeyArray, output: PolicyOutput) -> Float[Array, "E T A"]:
-    """All T actions, each with its own noise."""
-    return sample(key, output.mean, output.log_std)
+def means(
+    key: PRNGKeyArray, inputs: Inputs, output: PolicyOutput
+) -> tuple[Float[Array, "E K P"], Float[Array, "E T A"]]:
+    """The mean decisions, and the action means."""
+    del key, inputs
+    return output.decision, output.mean
 
 
-def means(key: PRNGKeyArray, output: PolicyOutput) -> Float[Array, "E T A"]:
-    """The action means."""
-    del key
-    return output.mean
+def make_explore(policy: ActorCritic) -> Choose:
+    """All K decisions, each with its own noise."""
+
+    def explore(key: PRNGKeyArray, inputs: Inputs, output: PolicyOutput):
+        decision = sample(key, output.decision, output.log_std)
+        return decision, policy.actions(decision, inputs.position, inputs.velocity)
+
+    return explore
 
 
 def make_act(env: RobotEnv, inference_fn: InferenceFn, choose: Choose) -> Act:
@@ -184,8 +208,9 @@ def make_act(env: RobotEnv, inference_fn: InferenceFn, choose: Choose) -> Act:
     def act(key: PRNGKeyArray, state: State) -> tuple[Float[Array, "E T A"], Answer]:
         inputs = observe(env, state)
         output = inference_fn(inputs)
-        action = choose(key, output)
-        likelihood = log_prob(output.mean, output.log_std, action)
-        return action, Answer(inputs=inputs, log_prob=likelihood, value=output.value)
+        decision, action = choose(key, inputs, output)
+        likelihood = log_prob(output.decision, output.log_std, decision)
+        answer = Answer(inputs=inputs, decision=decision, log_prob=likelihood, value=output.value)
+        return action, answer
 
     return act

@@ -1,6 +1,7 @@
 """Evaluation: whole episodes on held-out resets, nothing learned."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -12,17 +13,17 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from configs import TrainConfig
 from ndp_jax.normalize import RunningStats
-from ndp_jax.policies import PolicyOutput
 from train.rl import rollout
 from train.rl.agent import (
     Act,
     Hyperparameters,
     Inputs,
     RobotEnv,
-    explore,
     make_act,
+    make_explore,
     make_inference_fn,
     make_policy,
+    means,
 )
 from train.rl.ppo import TrainState
 from train.runs.intervals import wilson_interval
@@ -141,10 +142,13 @@ def make_batch_player(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None =
         key: PRNGKeyArray,
         stochastic: Bool[Array, ""],
     ) -> Outcome:
-        def choose(key: PRNGKeyArray, output: PolicyOutput) -> Float[Array, "E T A"]:
-            return jnp.where(stochastic, explore(key, output), output.mean)
+        policy = make_policy(env, config, hyper)
+        explore = make_explore(policy)
 
-        inference_fn = make_inference_fn(make_policy(env, config, hyper), params, obs_stats)
+        def choose(*asked: Any) -> tuple[Float[Array, "E K P"], Float[Array, "E T A"]]:
+            return jax.tree.map(partial(jnp.where, stochastic), explore(*asked), means(*asked))
+
+        inference_fn = make_inference_fn(policy, params, obs_stats)
         act = make_act(env, inference_fn, choose)
         size = {"num_envs": config.num_envs, "chunk": config.steps_per_query}
         found, answers = play(env, act, key, **size, mesh=mesh)

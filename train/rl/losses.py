@@ -15,10 +15,10 @@ from train.rl.agent import Hyperparameters, Inputs
 
 
 class Batch(struct.PyTreeNode):
-    """Queries ready for the update; leaves start with the number of queries, then T."""
+    """Queries ready for the update; leaves start with the number of queries, then K."""
 
     inputs: Inputs
-    action: Float[Array, "..."]
+    decision: Float[Array, "..."]
     log_prob: Float[Array, "..."]
     value: Float[Array, "..."]
     advantage: Float[Array, "..."]
@@ -26,26 +26,49 @@ class Batch(struct.PyTreeNode):
     mask: Float[Array, "..."]
 
 
-def generalized_advantage(
+def per_decision(
     reward: Float[Array, "S E"],
-    value: Float[Array, "S E"],
+    valid: Bool[Array, "S E"],
+    terminated: Bool[Array, "S E"],
+    *,
+    steps: int,
+    gamma: float | Float[Array, ""],
+) -> tuple[Float[Array, "N E"], Bool[Array, "N E"], Bool[Array, "N E"]]:
+    """What N decisions of several steps each brought.
+
+    Returns:
+      Their discounted rewards; whether all their steps are valid, up to the task's end; whether the
+      task ended.
+    """
+    reward, valid, terminated = (
+        x.reshape(-1, steps, x.shape[1]) for x in (reward, valid, terminated)
+    )
+    discount = gamma ** jnp.arange(steps)
+    ended = jnp.any(terminated, axis=1)
+    whole = valid[:, 0] & (jnp.all(valid, axis=1) | ended)
+    return jnp.sum(discount[:, None] * reward, axis=1), whole, ended
+
+
+def generalized_advantage(
+    reward: Float[Array, "N E"],
+    value: Float[Array, "N E"],
     bootstrap: Float[Array, " E"],
     *,
-    terminated: Bool[Array, "S E"],
-    truncated: Bool[Array, "S E"],
+    terminated: Bool[Array, "N E"],
+    truncated: Bool[Array, "N E"],
     gamma: float | Float[Array, ""],
     gae_lambda: float | Float[Array, ""],
-) -> Float[Array, "S E"]:
-    """Generalised advantage estimation over S environment steps.
+) -> Float[Array, "N E"]:
+    """Generalised advantage estimation over N decisions.
 
     Args:
-      reward: received in each step.
-      value: predicted before each step.
-      bootstrap: value of the state after the last step.
-      terminated: the task ended with this step; nothing is worth anything after it.
-      truncated: what follows this step is not known; its advantage is zero and none flows through.
-      gamma: discount per step.
-      gae_lambda: decay per step.
+      reward: received after each decision.
+      value: predicted before each.
+      bootstrap: value of the state after the last.
+      terminated: the task ended after this one; nothing is worth anything after it.
+      truncated: what follows this one is not known; its advantage is zero and none flows through.
+      gamma: discount per decision.
+      gae_lambda: decay per decision.
 
     Returns:
       Advantages; adding `value` gives the regression targets of the critic.
@@ -89,7 +112,7 @@ def loss(
     def mean(x):
         return jnp.sum(x * batch.mask) / jnp.maximum(jnp.sum(batch.mask), 1.0)
 
-    log_ratio = log_prob(output.mean, output.log_std, batch.action) - batch.log_prob
+    log_ratio = log_prob(output.decision, output.log_std, batch.decision) - batch.log_prob
     ratio = jnp.exp(log_ratio)
     clipped_ratio = jnp.clip(ratio, 1.0 - hyper.clip, 1.0 + hyper.clip)
     policy_loss = -mean(jnp.minimum(ratio * batch.advantage, clipped_ratio * batch.advantage))

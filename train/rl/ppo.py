@@ -30,13 +30,13 @@ from train.rl.agent import (
     Answer,
     Hyperparameters,
     RobotEnv,
-    explore,
     make_act,
+    make_explore,
     make_inference_fn,
     make_policy,
     observe,
 )
-from train.rl.losses import Batch, generalized_advantage, loss, standardize
+from train.rl.losses import Batch, generalized_advantage, loss, per_decision, standardize
 from train.system.devices import replicate, spread
 
 ADAM = optax.scale_by_adam(eps=1e-5)
@@ -86,14 +86,14 @@ class TrainState(struct.PyTreeNode):
     hyper: Hyperparameters
 
 
-def by_step(x: Shaped[Array, "Q E T"]) -> Shaped[Array, "S E"]:
-    """The T steps of Q queries as the S steps they are."""
+def in_order(x: Shaped[Array, "Q E K"]) -> Shaped[Array, "N E"]:
+    """What belongs to K steps or decisions of each of Q queries, one after another."""
     return x.swapaxes(1, 2).reshape(-1, x.shape[1])
 
 
-def by_query(x: Shaped[Array, "S E"], chunk: int) -> Shaped[Array, "Q E T"]:
-    """The inverse of `by_step`."""
-    return x.reshape(-1, chunk, x.shape[1]).swapaxes(1, 2)
+def by_query(x: Shaped[Array, "N E"], queries: int) -> Shaped[Array, "Q E K"]:
+    """The inverse of `in_order`."""
+    return x.reshape(queries, -1, x.shape[1]).swapaxes(1, 2)
 
 
 def scale_rewards(
@@ -257,23 +257,27 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
         # Act, and ask the first value head what comes after the last step.
         policy = make_policy(env, config, state.hyper)
         inference_fn = make_inference_fn(policy, state.params, state.obs_stats)
-        act = make_act(env, inference_fn, explore)
+        act = make_act(env, inference_fn, make_explore(policy))
         keys = jax.random.split(noise_key, queries)
         episodes, transitions, _ = rollout.collect(env, act, episodes, keys, mesh=mesh)
         bootstrap = inference_fn(observe(env, episodes.state)).value[:, 0]
         transitions, bootstrap = replicate((transitions, bootstrap), mesh)
 
-        # Advantages are estimated step by step, whatever query a step belongs to.
+        # Rewards come step by step.
         answers: Answer = transitions.extras
-        value, valid, terminated = (
-            by_step(x) for x in (answers.value, transitions.valid, transitions.terminated)
-        )
+        valid, terminated = in_order(transitions.valid), in_order(transitions.terminated)
         reward_scale, reward = scale_rewards(
             state.reward.replace(returns=returns),
-            by_step(transitions.reward),
+            in_order(transitions.reward),
             terminated | ~valid,
             before=state.reward,
             discount=state.hyper.gamma,
+        )
+
+        # Advantages are estimated decision by decision, whatever query it belongs to.
+        steps, value = chunk // answers.value.shape[-1], in_order(answers.value)
+        reward, valid, terminated = per_decision(
+            reward, valid, terminated, steps=steps, gamma=state.hyper.gamma
         )
         advantage = generalized_advantage(
             reward,
@@ -281,21 +285,21 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
             bootstrap,
             terminated=terminated,
             truncated=~valid,
-            gamma=state.hyper.gamma,
+            gamma=state.hyper.gamma**steps,
             gae_lambda=state.hyper.gae_lambda,
         )
         mask = valid.astype(reward.dtype)
         standard = standardize(advantage, mask, min_std=state.hyper.min_advantage_std)
 
-        # The learner draws queries, whose T steps stay together.
+        # The learner draws queries, whose decisions stay together.
         batch = Batch(
             inputs=answers.inputs,
-            action=transitions.action,
+            decision=answers.decision,
             log_prob=answers.log_prob,
             value=answers.value,
-            advantage=by_query(standard, chunk),
-            target=by_query(advantage + value, chunk),
-            mask=by_query(mask, chunk),
+            advantage=by_query(standard, queries),
+            target=by_query(advantage + value, queries),
+            mask=by_query(mask, queries),
         )
         batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
         state = state.replace(episodes=episodes, reward=reward_scale, key=key)

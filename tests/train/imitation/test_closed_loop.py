@@ -18,7 +18,8 @@ def answer(learned, inputs):
     TRACED.append(inputs)
     actions = learned * jnp.ones((len(inputs.position), CHUNK, 3))
     mean = actions * inputs.position[:, None, 2:]
-    return PolicyOutput(mean=mean, log_std=jnp.zeros(3), value=jnp.zeros(mean.shape[:2]))
+    value = jnp.zeros(mean.shape[:2])
+    return PolicyOutput(mean=mean, decision=mean, log_std=jnp.zeros(3), value=value)
 
 
 @pytest.fixture(scope="module", params=[Sketch, pytest.param(Push, marks=pytest.mark.slow)])

@@ -67,7 +67,8 @@ def clone_of_pictures(env, key):
 def clone(env, key, *, camera=False):
     def answer(learned, inputs):
         mean = jnp.zeros((len(inputs.position), 5, 1))
-        return PolicyOutput(mean=mean, log_std=jnp.zeros(1), value=jnp.zeros(mean.shape[:2]))
+        value = jnp.zeros(mean.shape[:2])
+        return PolicyOutput(mean=mean, decision=mean, log_std=jnp.zeros(1), value=value)
 
     play = closed_loop.make_player(env, answer, num_envs=8, chunk=5, camera=camera)
     return play({}, key, episodes=8)

@@ -64,8 +64,10 @@ def two_layer_network(params, observation):
     def body(name):
         return jnp.tanh(dense(f"{name}.2", jnp.tanh(dense(f"{name}.0", observation))))
 
+    mean = dense("dist.fc_mean", body("base.actor"))[:, None]
     return PolicyOutput(
-        mean=dense("dist.fc_mean", body("base.actor"))[:, None],
+        mean=mean,
+        decision=mean,
         log_std=params["dist.logstd._bias"][:, 0],
         value=dense("base.critic_linear", body("base.critic")),
     )
@@ -84,7 +86,7 @@ def test_update_equals_the_reference(x64, case):
     target = flat["returns"][:size]
     batch = Batch(
         inputs=None,
-        action=flat["actions"][:, None],
+        decision=flat["actions"][:, None],
         log_prob=flat["old_log_probs"],
         value=value,
         advantage=standardize(target - value, jnp.ones_like(value), min_std=0.0),
@@ -172,8 +174,8 @@ def test_every_step_has_its_own_noise_and_value_head(policy):
         state, _ = learner.update(state)
     _, batch = learner.collect(state)
     chunk = 1 if policy == "ppo" else 5
-    assert batch.action.shape == (8 * 5 // chunk, chunk, 1)
-    assert np.unique(batch.action).size == batch.action.size
+    assert batch.decision.shape == (8 * 5 // chunk, chunk, 1)
+    assert np.unique(batch.decision).size == batch.decision.size
     assert np.unique(batch.log_prob).size == batch.log_prob.size
     if chunk > 1:
         assert np.all(np.std(batch.value, axis=1) > 0)
