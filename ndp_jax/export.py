@@ -29,16 +29,23 @@ from jaxtyping import Array, Float, PyTree
 from ndp_jax.dmp import DMP, Floats, as_arrays
 from ndp_jax.networks import CNN
 from ndp_jax.normalize import RunningStats, normalize
-from ndp_jax.policies import ActorCritic, DirectHead, PolicyOutput, PrimitiveHead
+from ndp_jax.policies import (
+    ActionNoise,
+    ActorCritic,
+    DirectHead,
+    PolicyOutput,
+    PrimitiveHead,
+    TrajectoryNoise,
+)
 from ndp_jax.writing import ParameterHead, PathHead, StrokeHead, Writer, Written
 
-FORMAT = 4
+FORMAT = 5
 """Of the files written; whoever changes a part's fields raises it."""
 
 PARTS = {"Policy": ActorCritic} | {
     part.__name__: part
     for part in (
-        *(PrimitiveHead, DirectHead, DMP),
+        *(PrimitiveHead, DirectHead, DMP, ActionNoise, TrajectoryNoise),
         *(CNN, Writer, StrokeHead, ParameterHead, PathHead),
     )
 }

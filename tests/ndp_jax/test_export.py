@@ -272,7 +272,7 @@ def test_no_damaged_file_is_read(path, loaded):
     header = content.index(b"\n")
     for place in np.linspace(0, len(content) - 1, 200).astype(int):
         changed = bytearray(content)
-        changed[place] ^= 4  # turns the format into a newer one
+        changed[place] ^= 2  # turns the format into a newer one
         for damaged in (content[:place], bytes(changed)):
             path.write_bytes(damaged)
             with pytest.raises(ValueError, match="not a pol|truncated or|has format"):
@@ -289,12 +289,15 @@ def test_a_newer_format_is_refused(path, loaded):
         load_policy(path)
 
 
-@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("number", [2, 3, 4])
 def test_a_file_of_an_older_format_acts_as_before(path, loaded, number):
-    """Format 3 knows no encoder, as there were no pictures, and 2 no forcing: it was scaled."""
+    """Format 4 knows no exploration but of actions, 3 no encoder, as there were no pictures, and 2 no
+    forcing: it was scaled."""
     _, _, body = path.read_bytes().partition(b"\n")
     saved = serialization.msgpack_restore(body)
-    assert saved["policy"].pop("encoder") is None
+    assert saved["policy"].pop("exploration") == {"class": "ActionNoise"}
+    if number < 4:
+        assert saved["policy"].pop("encoder") is None
     if number == 2:
         assert saved["policy"]["head"]["dmp"].pop("forcing") == "scaled"
     body = serialization.msgpack_serialize(saved)
@@ -316,15 +319,15 @@ def test_the_primitive_of_an_older_file_has_the_alpha_that_stands_beside_it(path
     assert (loaded.policy.head.dmp.alpha, load_policy(path).policy.head.dmp.alpha) == (5, 7)
 
 
-def test_format_4_knows_these_fields():
+def test_format_5_knows_these_fields():
     """Other fields need another format, and a `load_policy` that reads both."""
     fields = {
         name: {field.name for field in dataclasses.fields(part)} - {"parent", "name"}
         for name, part in PARTS.items()
     }
-    assert FORMAT == 4
+    assert FORMAT == 5
     assert fields == {
-        "Policy": {"head", "encoder", "hidden", "initial_log_std"},
+        "Policy": {"head", "encoder", "hidden", "initial_log_std", "exploration"},
         "PrimitiveHead": {
             "dmp",
             "chunk",
@@ -336,7 +339,9 @@ def test_format_4_knows_these_fields():
             "alpha",
             "method",
         },
-        "DirectHead": {"chunk", "action_size"},
+        "DirectHead": {"chunk", "action_size", "correlation"},
+        "ActionNoise": set(),
+        "TrajectoryNoise": set(),
         "DMP": {"n_basis", "n_steps", "tau", "alpha", "alpha_x", "kernel", "forcing"},
         "CNN": {"channels", "kernel"},
         "Writer": {"head", "encoder", "hidden", "method"},
