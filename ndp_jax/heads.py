@@ -5,7 +5,6 @@ from typing import Any, Protocol, runtime_checkable
 from ndp_jax.dmp import DMP
 from ndp_jax.policies import DirectHead, PrimitiveHead
 
-
 CORRELATION = 0.9
 """Of the T actions of a trajectory that is explored as a whole: nearly one action, held."""
 

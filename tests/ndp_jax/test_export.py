@@ -291,7 +291,7 @@ def test_a_newer_format_is_refused(path, loaded):
 
 @pytest.mark.parametrize("number", [2, 3, 4])
 def test_a_file_of_an_older_format_acts_as_before(path, loaded, number):
-    """Format 4 knows no exploration but of actions, 3 no encoder, as there were no pictures, and 2 no
+    """Format 4 explores only actions, 3 has no encoder, as there were no pictures, and 2 no
     forcing: it was scaled."""
     _, _, body = path.read_bytes().partition(b"\n")
     saved = serialization.msgpack_restore(body)

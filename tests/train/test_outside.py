@@ -97,10 +97,10 @@ def test_a_head_is_trained_plotted_evaluated_exported_and_loaded(here):
 
 
 def test_what_a_head_does_not_name_means_nothing_to_it(here):
-    for config in (PRESETS["push"], IMITATED["push"]):
+    for config, more in ((PRESETS["push"], {"explore"}), (IMITATED["push"], set())):
         config = replaced(config, {"policy": "line:line"})
         check_any(config)
-        assert idle(config) == set(settings(config.primitive))
+        assert idle(config) == set(settings(config.primitive)) | more
         with pytest.raises(UserError, match="--alpha means nothing to --policy line:line; leave"):
             check_idle(config, ["chunk", "alpha"])
 

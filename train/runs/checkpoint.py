@@ -31,7 +31,7 @@ from train.system.distributed import once
 from train.system.errors import Stopped, UserError
 from train.system.runtime import check_process, versions
 
-FORMAT = 4
+FORMAT = 5
 """Changes when a `TrainState` or what lies beside it does."""
 
 Leaf = Array | jax.ShapeDtypeStruct

@@ -147,7 +147,8 @@ def idle(config: Config) -> set[str]:
     if isinstance(config, DigitsConfig):
         return set(settings(config.pen)) if config.model == "cnn" else set()
     parts = {part for head in HEADS.values() for part in head.settings}
-    unused = [(part, getattr(config, part)) for part in parts - {*config.head.settings}]
+    known = parts & {field.name for field in dataclasses.fields(config)}
+    unused = [(part, getattr(config, part)) for part in known - {*config.head.settings}]
     return {
         name
         for part, value in unused

@@ -120,13 +120,14 @@ def test_a_missing_checkpoint_is_one_sentence(tmp_path, state):
         load_run(tmp_path)
 
 
-@pytest.mark.parametrize(("version", "writer"), [(3, "0.1.0"), (5, "7.0.0")])
+@pytest.mark.parametrize(("version", "writer"), [(3, "0.1.0"), (99, "7.0.0")])
 def test_a_checkpoint_of_another_version_is_refused(version, writer, state, folder):
     file = folder / "checkpoints" / "40" / "made_by" / "metadata"
     found = {"format": version, "versions": {"ndp-jax": writer}}
     file.write_text(json.dumps(json.loads(file.read_text()) | found))
     message = refusal(folder, state)
-    assert f"has format {version}, but this ndp-jax reads format 4; use ndp-jax {writer}" in message
+    sentence = f"has format {version}, but this ndp-jax reads format {checkpoint.FORMAT}"
+    assert f"{sentence}; use ndp-jax {writer}" in message
 
 
 def files_of(folder):
