@@ -42,8 +42,8 @@ def task_option(metavar: str, more: str = "") -> object:
 class Primitive:
     """The dynamic movement primitive inside a policy that has one."""
 
-    n_basis: Annotated[int, POSITIVE, at_most(1_000)] = 6
-    """Basis functions per degree of freedom (N)."""
+    n_basis: Annotated[int, between(0, 1_000)] = 6
+    """Basis functions per degree of freedom (N); with 0 the primitive only pulls to its goal."""
     alpha: Annotated[float, SWEPT, POSITIVE, STIFFNESS] = 5.0
     """Stiffness of the transformation system, in 1/tau; damping is critical (beta = alpha/4)."""
     alpha_x: Annotated[float, POSITIVE, DECAY] = 1.0

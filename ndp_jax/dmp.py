@@ -41,7 +41,7 @@ ALPHA_RANGE = (0.5, 30.0)
 
 def _softmin(distance: Any) -> Any:
     """exp(-distance) up to a factor that normalisation removes, without underflow."""
-    difference = distance.min(axis=-1, keepdims=True) - distance
+    difference = distance.min(axis=-1, keepdims=True, initial=np.inf) - distance
     return difference.__array_namespace__().exp(difference)
 
 
@@ -65,7 +65,8 @@ class DMP:
     """What is fixed about a primitive. Hashable, so it can be a static argument of jax.jit.
 
     Attributes:
-      n_basis: N, basis functions per degree of freedom.
+      n_basis: N, basis functions per degree of freedom; 0 for a primitive that only pulls to its
+        goal.
       n_steps: explicit Euler steps; a trajectory has n_steps + 1 samples, tau / n_steps apart.
       tau: duration of the movement. Stretches time, leaves the path the same.
       alpha: stiffness. Without forcing, 4 % of the way is left after a time of 10 tau / alpha.
@@ -90,10 +91,10 @@ class DMP:
     forcing: str = "scaled"
 
     def __post_init__(self):
-        for name in ("n_basis", "n_steps"):
+        for name, least in {"n_basis": 0, "n_steps": 1}.items():
             value = _number(name, getattr(self, name))
-            if not isinstance(value, numbers.Integral) or value < 1:
-                raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
+            if not isinstance(value, numbers.Integral) or value < least:
+                raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}.")
             object.__setattr__(self, name, int(value))
         for name in ("tau", "alpha", "alpha_x"):
             value = _number(name, getattr(self, name))

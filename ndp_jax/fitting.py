@@ -378,12 +378,12 @@ def _inverse(dmp: DMP, rcond: float, regularization: float) -> _Inverse:
     samples = len(matrix)
     matrix = matrix * scale
     if regularization:  # as more samples to explain, which are 0
-        penalty = np.eye(len(scale))[1:] * math.sqrt(regularization * samples / dmp.n_basis)
+        penalty = np.eye(len(scale))[1:] * math.sqrt(regularization * samples / max(dmp.n_basis, 1))
         matrix = np.concatenate([matrix, penalty])
 
     def factors(matrix, scale):
         left, values, right = np.linalg.svd(matrix, full_matrices=False)
-        rank = np.count_nonzero(values > rcond * values[0])
+        rank = np.count_nonzero(values > rcond * values.max(initial=0))
         return left[:samples, :rank], scale[:, None] * right[:rank].T / values[:rank]
 
     return _Inverse(factors(matrix, scale), factors(matrix[:, 1:], scale[1:]))

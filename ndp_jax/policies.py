@@ -150,10 +150,9 @@ class PrimitiveHead(nn.Module):
         """Goal, weights and actions that are not integrated, as the network says them."""
         dims = position.shape[-1]
         options = {"kernel_init": OUTPUT_INIT, "param_dtype": parameter_dtype(features)}
-        parameters = [
-            nn.Dense(dims, name="goal", **options)(features),
-            nn.Dense(dims * self.dmp.n_basis, name="weights", **options)(features),
-        ]
+        parameters = [nn.Dense(dims, name="goal", **options)(features)]
+        if count := dims * self.dmp.n_basis:
+            parameters.append(nn.Dense(count, name="weights", **options)(features))
         if extra := self.action_size - dims:
             direct = DirectHead(chunk=self.chunk, action_size=extra, name="extra")
             parameters.append(direct.parameters(features, position))

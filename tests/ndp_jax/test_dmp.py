@@ -187,7 +187,7 @@ def test_many_basis_functions_far_from_the_phase_stay_finite(x64):
 @hypothesis.settings(max_examples=6)
 @hypothesis.given(
     kernel=st.sampled_from(sorted(KERNELS)),
-    n_basis=st.integers(1, 30),
+    n_basis=st.integers(0, 30),
     n_steps=st.integers(7, 300),
     tau=st.floats(0.1, 10.0),
     alpha=st.floats(1.0, 25.0),
@@ -645,7 +645,7 @@ def test_a_traced_setting_says_what_to_do(field, fix):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("n_basis", 0, "n_basis is 0; give a whole number of at least 1"),
+        ("n_basis", -1, "n_basis is -1; give a whole number of at least 0"),
         ("n_steps", -1, "n_steps is -1; give a whole number"),
         ("tau", 0.0, "tau is 0.0; give a finite number above 0"),
         ("alpha", -2, "alpha is -2; give a finite number above 0"),

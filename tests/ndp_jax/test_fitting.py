@@ -19,7 +19,7 @@ from ndp_jax.dmp import FORCINGS, KERNELS
 @hypothesis.settings(max_examples=5)
 @hypothesis.given(
     kernel=st.sampled_from(sorted(KERNELS)),
-    n_basis=st.integers(1, 30),
+    n_basis=st.integers(0, 30),
     n_steps=st.integers(7, 300),
     tau=st.floats(0.1, 10.0),
     alpha=st.floats(1.0, 25.0),
