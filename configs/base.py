@@ -30,6 +30,22 @@ Impl = Literal["auto", "jax", "c", "warp"]
 
 THREADS = between(0, 4096)
 
+PresetName = Literal["tuned", "paper"]
+
+PAPER = {
+    "explore": "actions",
+    "initial_log_std": 0.0,
+    "learning_rate": 3e-4,
+    "clip": 0.1,
+    "gae_lambda": 0.95,
+    "entropy_coefficient": 0.01,
+    "min_advantage_std": 0.0,
+    "max_kl": 1e6,
+    "minibatches": 32,
+}
+"""What the paper's learner has otherwise than ours, for every task and policy; the number of
+environments and what the task counts as an episode are ours."""
+
 
 def task_option(metavar: str, more: str = "") -> object:
     """A word that names a task."""

@@ -13,7 +13,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -243,8 +243,11 @@ class DirectHead(nn.Module):
         return math.sqrt(alone) * (actions - mean) + math.sqrt(together) * mean
 
 
+Head = TypeVar("Head", bound=ActionHead, contravariant=True)
+
+
 @runtime_checkable
-class Exploration(Protocol):
+class Exploration(Protocol[Head]):
     """What the noise is added to: the decisions that a policy takes, each of a normal distribution.
 
     Both methods are given the policy's head.
@@ -252,7 +255,7 @@ class Exploration(Protocol):
 
     def decisions(
         self,
-        head: ActionHead,
+        head: Head,
         features: Float[Array, "*batch features"],
         position: Float[Array, "*batch D"],
         velocity: Float[Array, "*batch D"],
@@ -262,7 +265,7 @@ class Exploration(Protocol):
 
     def actions(
         self,
-        head: ActionHead,
+        head: Head,
         decision: Float[Array, "*batch K P"],
         position: Float[Array, "*batch D"],
         velocity: Float[Array, "*batch D"],
@@ -311,7 +314,7 @@ class ActorCritic(nn.Module):
     encoder: CNN | None = None
     hidden: Sequence[int] = (100, 100)
     initial_log_std: float | Float[Array, ""] = -0.5
-    exploration: Exploration = ActionNoise()
+    exploration: Exploration[Any] = ActionNoise()
 
     @nn.compact
     def __call__(

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from configs import PRESETS, Config, TrainConfig
-from configs.base import Impl
+from configs import PRESETS, Config, TrainConfig, preset
+from configs.base import Impl, PresetName
 from configs.fields import SEED, settings
 from train.runs.checks import check_idle, check_known, idle
-from train.runs.run import check_place, load_any
+from train.runs.run import check_place, load_any, read_config
 from train.system.errors import UserError
 from train.system.hints import hint
 
@@ -64,17 +64,25 @@ def imitated(folder: Path) -> bool:
     return not isinstance(load_any(folder), TrainConfig)
 
 
-def chosen(config: Config, preset: Config) -> list[str]:
-    """Settings that are not what the task's preset, or the file in its place, says."""
-    before = settings(preset)
+def start(config: TrainConfig, name: PresetName, file: Path | None) -> TrainConfig:
+    """What a command line's settings took the place of: those of a file or a preset."""
+    paper = name == "paper"
+    if file and paper:
+        raise UserError("--config and --preset both name settings to start from; leave one out.")
+    return read_config(file) if file else preset(config.task, config.policy, paper=paper)
+
+
+def chosen(config: Config, start: Config) -> list[str]:
+    """Settings that are not what the preset, or the file in its place, says."""
+    before = settings(start)
     return [name for name in before if settings(config)[name] != before[name]]
 
 
-def check_chosen(configs: Iterable[Config], preset: Config) -> None:
+def check_chosen(configs: Iterable[Config], start: Config) -> None:
     """Refuses what somebody chose although it means nothing to any member of a sweep."""
     first, *others = configs
     useless = set.intersection(*(idle(config) for config in (first, *others)))
-    check_idle(first, useless.intersection(chosen(first, preset)))
+    check_idle(first, useless.intersection(chosen(first, start)))
 
 
 def check_wandb(wanted: bool) -> None:

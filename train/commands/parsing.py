@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union, cast
@@ -17,6 +18,7 @@ from configs import (
     ImitateConfig,
     TrainConfig,
 )
+from configs import preset as named_preset
 from configs.fields import flag, settings
 from train.commands.bench import Bench
 from train.commands.command import Command, check_task
@@ -80,6 +82,17 @@ def parse(arguments: Sequence[str]) -> Command:
     return dataclasses.replace(cast(Train | Sweep, command), file=file)
 
 
+def said(arguments: Sequence[str], option: str) -> str:
+    """The word behind an option in a command line, the last if it comes twice."""
+    found = ""
+    for before, word in itertools.pairwise(["", *arguments]):
+        if before == option:
+            found = word
+        elif word.startswith(f"{option}="):
+            found = word.removeprefix(f"{option}=")
+    return found
+
+
 def take_file(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
     """A command line without --config FILE but with the task of the file, and the file."""
     words, given = [], None
@@ -104,7 +117,9 @@ def take_file(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
 def parse_plain(arguments: Sequence[str], preset: TrainConfig | None = None) -> Command:
     """Understands what holds for one task, whose preset may be given."""
     if preset is None:
-        preset = PRESETS[next((word for word in arguments if word in PRESETS), "push")]
+        task = next((word for word in arguments if word in PRESETS), "push")
+        paper = said(arguments, "--preset") == "paper"
+        preset = named_preset(task, said(arguments, "--policy") or "ndp", paper=paper)
     preset = dataclasses.replace(preset, task=tyro.MISSING)
     defaults: dict[str, Any] = {
         "train": {"default": Train(config=preset)},
@@ -175,7 +190,7 @@ def parse_sweep(arguments: Sequence[str], preset: TrainConfig | None) -> Sweep:
 def unfold(
     arguments: Sequence[str], kind: type[Config], preset: Config | None
 ) -> tuple[list[list[str]], dict[str, Axis]]:
-    """A command line for every task, without --over, and the values of the other swept settings.
+    """A command line for every task and policy, without --over, and the values of the other axes.
 
     Args:
       kind: of configuration, whose settings may be swept.
@@ -197,8 +212,11 @@ def unfold(
     named = words[place : place + 1]
     if tasks and named and named[0] not in tasks:
         raise UserError(f"{named[0]} is not among --over.task; leave it out.")
-    lines = [[*words[:place], task, *words[place + 1 :]] for task in tasks or named]
-    return lines or [words], axes
+    lines = [[*words[:place], task, *words[place + 1 :]] for task in tasks or named] or [words]
+    policies = axes.get("policy", ())
+    if isinstance(policies, Range) or not policies:
+        return lines, axes
+    return [[*line, "--policy", policy] for line in lines for policy in policies], axes
 
 
 def split_over(

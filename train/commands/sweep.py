@@ -8,9 +8,10 @@ from typing import Annotated, Any, cast
 import tyro
 from rich.console import Console
 
-from configs import PRESETS, TrainConfig
-from train.commands.command import Command, check_chosen, check_count, show
-from train.runs.run import check_free, read_config
+from configs import TrainConfig
+from configs.base import PresetName
+from train.commands.command import Command, check_chosen, check_count, show, start
+from train.runs.run import check_free
 from train.sweeps.grid import Grid, program
 from train.system.errors import UserError
 from train.system.hints import hint
@@ -39,6 +40,8 @@ class Sweep(Command):
     file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
     """File of settings that take the place of the task's defaults, like the best.json of a sweep or
     the config.json of a run."""
+    preset: PresetName = "tuned"
+    """The settings that the others start from: ours for task and policy, or the paper's."""
     resume: Path | None = None
     """Sweep folder to continue, in place of everything else but --devices."""
     out: Path | None = None
@@ -51,8 +54,8 @@ class Sweep(Command):
         if self.out:
             check_free(self.out)
         members = cast(Grid, self.grid).members
-        preset = read_config(self.file) if self.file else PRESETS[members[0].config.task]
-        check_chosen((member.config for member in members), preset)
+        before = start(members[0].config, self.preset, self.file)
+        check_chosen((member.config for member in members), before)
         programs = {member.setting: program(member.config) for member in members}
         if self.halving and max(Counter(programs.values()).values()) < 2:
             raise UserError(

@@ -7,10 +7,11 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from configs import PRESETS, TrainConfig
-from train.commands.command import Command, check_task, check_wandb, chosen, farewell
+from configs import TrainConfig
+from configs.base import PresetName
+from train.commands.command import Command, check_task, check_wandb, chosen, farewell, start
 from train.runs.checks import check, check_idle
-from train.runs.run import check_free, read_config
+from train.runs.run import check_free
 from train.system.hardware import Hardware, check_hardware
 
 
@@ -22,6 +23,8 @@ class Train(Command):
     file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
     """File of settings that take the place of the task's defaults, like the best.json of a sweep or
     the config.json of a run."""
+    preset: PresetName = "tuned"
+    """The settings that the others start from: ours for task and policy, or the paper's."""
     resume: Path | None = None
     """Run folder to continue, in place of a task; of its settings only --steps can be raised."""
     out: Path | None = None
@@ -38,8 +41,7 @@ class Train(Command):
         """Refuses a run that cannot start, or that would ignore what it was told."""
         check_task(self.config.task)
         check(self.config)
-        preset = read_config(self.file) if self.file else PRESETS[self.config.task]
-        check_idle(self.config, chosen(self.config, preset))
+        check_idle(self.config, chosen(self.config, start(self.config, self.preset, self.file)))
         if self.out:
             check_free(self.out)
         check_wandb(self.wandb)

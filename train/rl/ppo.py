@@ -286,7 +286,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
             terminated=terminated,
             truncated=~valid,
             gamma=state.hyper.gamma**steps,
-            gae_lambda=state.hyper.gae_lambda,
+            gae_lambda=state.hyper.gae_lambda**steps,
         )
         mask = valid.astype(reward.dtype)
         standard = standardize(advantage, mask, min_std=state.hyper.min_advantage_std)

@@ -136,7 +136,7 @@ def lay_out(
     """The runs of a sweep.
 
     Args:
-      bases: what holds beside the swept settings, one for every task.
+      bases: what holds beside the swept settings, for every task or for every task and policy.
       axes: the swept settings and their values; `task` is not among them.
       seeds: runs for each combination, with the base's seed and those that follow.
       samples: how many combinations to draw at random, with the base's seed; all if None.
@@ -145,7 +145,8 @@ def lay_out(
       UserError: nothing is swept, there are too many members, a range is to be combined, or a
         member cannot run.
     """
-    over = {"task": tuple(base.task for base in bases)} if len(bases) > 1 else {}
+    tasks = tuple(dict.fromkeys(base.task for base in bases))
+    over = {"task": tasks} if len(tasks) > 1 else {}
     if not (axes or over) and seeds == 1:
         raise UserError(
             "Nothing is swept; name values with --over.NAME V1 V2 ... or give --seeds, at least 2."
@@ -165,16 +166,23 @@ def lay_out(
             f"--seeds {seeds} from --seed {bases[0].seed} on go beyond {2**32 - 1}; lower --seed."
         )
     combinations = grid(every) if samples is None else draws(every, samples, bases[0].seed)
-    by_task = {base.task: base for base in bases}
     members = []
     for number, swept in enumerate(combinations):
-        base = by_task[swept.get("task", bases[0].task)]
+        base = max(bases, key=lambda base: agreement(base, swept))
         for seed in range(base.seed, base.seed + seeds):
             config = replaced(base, swept | {"seed": seed})
             check_any(config)
             check_idle(config, swept)
             members.append(Member(number, config))
     return Grid(tuple(every), tuple(members))
+
+
+def agreement(base: Config, swept: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether a base is of the task, and of the policy, that swept values name."""
+    return (
+        swept.get("task", base.task) == base.task,
+        isinstance(base, TrainConfig) and swept.get("policy") == base.policy,
+    )
 
 
 def grid(axes: Mapping[str, Axis]) -> list[dict[str, Any]]:
