@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ndp_jax import DMP, rollout
-from ndp_jax.policies import ActorCritic, DirectHead, PrimitiveHead
+from ndp_jax.distributions import log_prob, sample
+from ndp_jax.policies import ActorCritic, DirectHead, PrimitiveHead, TrajectoryNoise
 
 CHUNK, SUBSTEPS, DIMS, OBSERVED = 5, 8, 3, 9
 
@@ -27,7 +28,9 @@ def primitive_head(**changes):
 HEADS = {
     "ndp": primitive_head(),
     "ndp with gripper": primitive_head(action_size=DIMS + 1),
+    "ndp, only goals": primitive_head(dmp=DMP(n_basis=0, n_steps=CHUNK * SUBSTEPS, alpha=5.0)),
     "ppo-multi": DirectHead(chunk=CHUNK, action_size=DIMS),
+    "ppo-multi, held": DirectHead(chunk=CHUNK, action_size=DIMS, correlation=0.9),
     "ppo": DirectHead(chunk=1, action_size=DIMS),
 }
 
@@ -41,8 +44,8 @@ def inputs(batch, seed=0):
     )
 
 
-def initialised(head, batch=(4,)):
-    policy = ActorCritic(head=head, hidden=(16, 16))
+def initialised(head, batch=(4,), **options):
+    policy = ActorCritic(head=head, hidden=(16, 16), **options)
     return policy, policy.init(jax.random.key(1), *inputs(batch))
 
 
@@ -170,3 +173,81 @@ def test_the_plan_is_the_movement_that_the_actions_make():
     assert 0 < jnp.max(jnp.abs(offset)) < 0.5
     unchanged = policy.apply(params, observation, position, velocity)
     np.testing.assert_array_equal(unchanged.mean, output.mean)
+
+
+def test_without_basis_functions_the_primitive_only_pulls_to_its_goal():
+    policy, params = initialised(HEADS["ndp, only goals"])
+    assert set(params["params"]["head"]) == {"goal"}
+    observation, position, velocity = inputs((4,))
+    whole, others = initialised(HEADS["ndp"])
+    weightless = jax.tree.map(jnp.zeros_like, others["params"]["head"]) | params["params"]["head"]
+    np.testing.assert_allclose(
+        policy.apply(params, observation, position, velocity).mean,
+        whole.apply(
+            {"params": params["params"] | {"head": weightless}}, observation, position, velocity
+        ).mean,
+        atol=1e-5,
+    )
+
+
+# Exploration
+
+
+def decided(name, batch=(), draws=()):
+    """A policy that explores trajectories, its answer, decisions and the actions they lead to."""
+    policy, params = initialised(HEADS[name], exploration=TrajectoryNoise())
+    observation, position, velocity = inputs(batch)
+    output = policy.apply(params, observation, position, velocity)
+    mean = jnp.broadcast_to(output.decision, (*draws, *output.decision.shape))
+    decision = sample(jax.random.key(2), mean, output.log_std)
+    robot = (jnp.broadcast_to(x, (*draws, *x.shape)) for x in (position, velocity))
+    return output, decision, policy.actions(decision, *robot)
+
+
+@pytest.mark.parametrize("batch", [(), (2, 3)])
+@pytest.mark.parametrize("name", HEADS)
+def test_a_trajectory_is_one_decision(name, batch):
+    head = HEADS[name]
+    output, decision, action = decided(name, batch)
+    assert output.decision.shape == decision.shape == (*batch, 1, *output.log_std.shape)
+    assert output.value.shape == (*batch, 1)
+    assert output.mean.shape == action.shape == (*batch, head.chunk, head.action_size)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_mean_decision_leads_to_the_action_means(name):
+    policy, params = initialised(HEADS[name], exploration=TrajectoryNoise())
+    observation, position, velocity = inputs((4,))
+    output = policy.apply(params, observation, position, velocity)
+    actions = policy.actions(output.decision, position, velocity)
+    np.testing.assert_allclose(actions, output.mean, atol=1e-5)
+
+
+def test_a_goal_pulls_all_actions_its_way():
+    """Noise on the goal is one number for a joint's T actions."""
+    output, _, action = decided("ndp, only goals", draws=(1000,))
+    noise = (action - output.mean[None])[..., 0]
+    assert jnp.all(jnp.corrcoef(noise.T) > 0.999)
+    reached = 0.05 / 0.01 * (1 - (1 + 2.5) * np.exp(-2.5)) * np.exp(-0.5)
+    np.testing.assert_allclose(jnp.std(jnp.sum(noise, axis=1)), reached, rtol=0.1)
+
+
+def test_held_noise_is_of_the_same_size_in_every_action():
+    output, _, action = decided("ppo-multi, held", draws=(4000,))
+    noise = (action - output.mean[None])[..., 0]
+    np.testing.assert_allclose(jnp.std(noise, axis=0), np.exp(-0.5), rtol=0.05)
+    apart = jnp.corrcoef(noise.T)[~np.eye(CHUNK, dtype=bool)]
+    np.testing.assert_allclose(apart, 0.9, atol=0.02)
+
+
+def test_the_density_of_held_noise_is_that_of_its_covariance():
+    """Up to the constant volume of the change of variables, which no ratio sees."""
+    output, decision, action = decided("ppo-multi, held", draws=(5,))
+    covariance = np.exp(-1.0) * (0.1 * np.eye(CHUNK) + 0.9)
+    noise = np.asarray(action - output.mean[None], float)
+    square = np.einsum("nta,ts,nsa->n", noise, np.linalg.inv(covariance), noise)
+    volume = np.linalg.slogdet(2 * np.pi * covariance)[1]
+    of_actions = -square / 2 - DIMS * volume / 2
+    mean = jnp.broadcast_to(output.decision, decision.shape)
+    ours = log_prob(mean, output.log_std, decision)[:, 0]
+    np.testing.assert_allclose(ours - of_actions, (ours - of_actions)[0], atol=1e-3)

@@ -16,11 +16,12 @@ from sketch import Sketch
 
 import envs
 import ndp_jax
-from configs import IMITATED, PRESETS
+from configs import HEADS, IMITATED, PRESETS, preset
 from configs.fields import flag, replaced, settings
 from envs import camera
 from train.cli import main
 from train.commands import tasks
+from train.commands.command import start
 from train.commands.parsing import parse
 from train.commands.resume import Resume
 from train.rl import train as rl
@@ -49,6 +50,39 @@ def test_the_task_selects_the_preset_and_options_override_it():
         3,
         15.0,
     )
+
+
+@pytest.mark.parametrize("task", envs.TASKS)
+@pytest.mark.parametrize("policy", HEADS)
+@pytest.mark.parametrize("name", ["tuned", "paper"])
+def test_task_policy_and_name_select_the_preset(task, policy, name):
+    words = ["--policy", policy, f"--preset={name}"]
+    expected = preset(task, policy, paper=name == "paper")
+    command = parse(["train", *words, task])
+    command.check()
+    assert command.config == expected
+    members = parse(["sweep", task, *words, "--seeds", "2"]).grid.members
+    assert [member.config for member in members] == [expected, replaced(expected, {"seed": 1})]
+
+
+def test_the_papers_preset_has_the_papers_settings():
+    config = parse(["train", "throw", "--preset", "paper", "--clip", "0.3"]).config
+    assert (config.primitive.n_basis, config.primitive.alpha, config.explore) == (5, 5, "actions")
+    assert (config.ppo.learning_rate, config.ppo.clip) == (3e-4, 0.3)
+    with pytest.raises(UserError, match="--config and --preset both name settings to start from"):
+        start(config, "paper", Path("config.json"))
+
+
+def test_every_policy_of_a_sweep_has_its_own_preset():
+    words = ["--over.policy", "ndp", "ppo-multi", "--over.lr", "1e-3", "1e-4", "--num-envs", "64"]
+    grid = parse(["sweep", "push", "--over.task", "push", "pick", *words]).grid
+    assert grid.over == ("task", "policy", "learning_rate")
+    for number, (_, config) in enumerate(grid.members):
+        lr = (1e-3, 1e-4)[number % 2]
+        own = preset(config.task, config.policy)
+        assert config == replaced(own, {"learning_rate": lr, "num_envs": 64})
+    shown = [(config.task, config.policy) for _, config in grid.members[::2]]
+    assert shown == [(task, policy) for task in ("push", "pick") for policy in ("ndp", "ppo-multi")]
 
 
 def test_a_file_of_settings_takes_the_place_of_the_preset(tmp_path):

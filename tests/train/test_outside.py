@@ -13,7 +13,7 @@ import probing
 import pytest
 
 import envs
-from configs import HEADS, IMITATED, PRESETS, TrainConfig
+from configs import HEADS, IMITATED, PRESETS, TrainConfig, preset
 from configs.fields import replaced, settings
 from ndp_jax import load_policy
 from train.cli import main
@@ -147,6 +147,25 @@ def test_a_preset_is_a_configuration(here):
     )
     with pytest.raises(ValueError, match="PRESET in the module of bare:Bare must be a configs.Tr"):
         PRESETS["bare:Bare"]
+
+
+def test_a_task_may_say_what_a_policy_and_the_paper_change(here):
+    Path("bare.py").write_text(
+        "from envs.push import Push\n\nBY_POLICY = {'ppo': {'gamma': 0.9}}\nPAPER = {'alpha': 7.0}\n"
+        "\n\nclass Bare(Push):\n    pass\n"
+    )
+    assert preset("bare:Bare").ppo.gamma == 0.99
+    assert preset("bare:Bare", "ppo").ppo.gamma == 0.9
+    assert parse(["train", "bare:Bare", "--policy", "ppo"]).config.ppo.gamma == 0.9
+    assert IMITATED["bare:Bare"].primitive.alpha == 7
+
+
+def test_only_a_head_that_names_a_movement_first_explores_trajectories(here):
+    source = (here / "line.py").read_text()
+    (here / "line.py").write_text(source.replace('("chunk",)', '("chunk", "explore")'))
+    config = replaced(PRESETS["push"], {"policy": "line:line", "explore": "trajectory"})
+    with pytest.raises(UserError, match="line:line makes has no `parameters` and `actions`; exp"):
+        make_policy(probing.Probe(), config, hyperparameters(config))
 
 
 @pytest.mark.parametrize("policy", ["mine", "mine:HEAD", "configs:HEADS"])

@@ -51,7 +51,7 @@ def valid(draw, policies=("ndp", "ppo-multi", "ppo")):
     num_envs = draw(st.integers(1 if rollout > 1 else 2, 6))
     batch = num_envs * (rollout if policy == "ppo" else queries)
     primitive = Primitive(
-        n_basis=draw(st.integers(1, 8)),
+        n_basis=draw(st.integers(0, 8)),
         alpha=draw(numbers("alpha", below=math.nextafter(4 * chunk * substeps, 0))),
         alpha_x=draw(numbers("alpha_x", below=chunk * substeps)),
         kernel=draw(st.sampled_from(KERNELS)),
@@ -87,6 +87,7 @@ def valid(draw, policies=("ndp", "ppo-multi", "ppo")):
         num_envs=num_envs,
         rollout_steps=rollout,
         chunk=chunk,
+        explore=draw(st.sampled_from(("actions", "trajectory"))),
         primitive=primitive,
         network=network,
         ppo=ppo,
@@ -142,7 +143,7 @@ WRONG_TYPES = {
 WRONG_VALUES = {
     **dict.fromkeys(
         (
-            *("steps", "episode_length", "num_envs", "rollout_steps", "chunk", "n_basis"),
+            *("steps", "episode_length", "num_envs", "rollout_steps", "chunk"),
             *("reward_delay",),
             *("substeps", "epochs", "minibatches", "max_skipped", "eval_episodes"),
             *("keep_checkpoints",),
@@ -164,9 +165,9 @@ WRONG_VALUES = {
         ("gamma", "gae_lambda"), st.floats(max_value=-1e-30) | st.floats(min_value=1 + 1e-9)
     ),
     **dict.fromkeys(
-        ("policy", "kernel", "forcing", "method", "impl"), st.sampled_from(("", "NDP", "scan "))
+        ("policy", "explore", "kernel", "forcing", "method", "impl"), st.sampled_from(("", "NDP", "scan "))
     ),
-    **dict.fromkeys(("eval_every", "threads"), st.integers(max_value=-1)),
+    **dict.fromkeys(("eval_every", "threads", "n_basis"), st.integers(max_value=-1)),
     "seed": st.integers(max_value=-1) | st.integers(min_value=2**32),
     "initial_log_std": st.floats(max_value=-10.1) | st.floats(min_value=10.1),
     "hidden": st.sampled_from(((), (0,), (8, -1), (8, 0.5), (True,), ("8",), [8], 8, None, (1e9,))),

@@ -54,7 +54,7 @@ class Sweep(Command):
         if self.out:
             check_free(self.out)
         members = cast(Grid, self.grid).members
-        before = start(members[0].config, self.preset, self.file)
+        before = start(cast(TrainConfig, members[0].config), self.preset, self.file)
         check_chosen((member.config for member in members), before)
         programs = {member.setting: program(member.config) for member in members}
         if self.halving and max(Counter(programs.values()).values()) < 2:

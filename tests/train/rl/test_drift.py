@@ -28,9 +28,10 @@ class NeverPays(Pays):
         return jnp.zeros(())
 
 
-def configured(policy, **changes):
+def configured(policy, explore="actions", **changes):
     ppo = PPO(minibatches=8, **changes)
-    return TrainConfig(task="probe", policy=policy, rollout_steps=10, steps=64_000, ppo=ppo)
+    extent = {"rollout_steps": 10, "steps": 64_000}
+    return TrainConfig(task="probe", policy=policy, explore=explore, ppo=ppo, **extent)
 
 
 def after(env, config, state, *, updates):
@@ -38,10 +39,13 @@ def after(env, config, state, *, updates):
     return jax.lax.scan(lambda s, _: make_learner(env, config).update(s), state, length=updates)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_nothing_is_learned_before_the_first_reward(policy):
+@pytest.mark.parametrize(
+    ("policy", "explore"),
+    [*((policy, "actions") for policy in POLICIES), ("ndp", "trajectory")],
+)
+def test_nothing_is_learned_before_the_first_reward(policy, explore):
     """A critic that starts with promises of its own moves policies by .005 to .04 nats here."""
-    env, config = NeverPays(), configured(policy)
+    env, config = NeverPays(), configured(policy, explore)
     hyper = hyperparameters(config)
 
     @jax.jit
@@ -53,7 +57,8 @@ def test_nothing_is_learned_before_the_first_reward(policy):
             make_inference_fn(make_policy(env, config, hyper), state.params, end.obs_stats)(inputs)
             for state in (start, end)
         )
-        return kl(old.mean, old.log_std, new.mean, new.log_std), new.log_std - old.log_std
+        moved = kl(old.decision, old.log_std, new.decision, new.log_std)
+        return moved, new.log_std - old.log_std
 
     moved, widened = run(jax.random.key(0))
     assert jnp.max(moved) < 1e-6

@@ -16,12 +16,13 @@ from configs import PPO, Network, Primitive, TrainConfig
 from ndp_jax.policies import PolicyOutput
 from train.rl import ppo
 from train.rl.agent import hyperparameters
-from train.rl.losses import Batch, generalized_advantage, loss, standardize
+from train.rl.losses import Batch, generalized_advantage, loss, per_decision, standardize
 from train.rl.ppo import ADAM, apply_gradients, make_learner, row
 
 REFERENCE = np.load(Path(__file__).parents[2] / "data" / "ppo.npz")
 CASES = json.loads(str(REFERENCE["meta"]))
 POLICIES = ("ndp", "ppo-multi", "ppo")
+TRAJECTORIES = ("ndp", "ppo-multi")
 
 
 @pytest.fixture
@@ -148,18 +149,24 @@ def started(env, config):
 
 
 @functools.cache
-def of_both(policy):
+def of_both(policy, explore="actions"):
     """A learner of `RewardFromBoth`, compiled once for all tests, and its first state."""
-    learner, state = started(RewardFromBoth(), tiny(policy))
+    learner, state = started(RewardFromBoth(), tiny(policy, explore=explore))
     update, collect = jax.jit(learner.update), jax.jit(learner.collect)
     return learner._replace(update=update, collect=collect), state
 
 
 @pytest.mark.parametrize(
-    "policy", ["ndp", pytest.param("ppo-multi", marks=pytest.mark.slow), "ppo"]
+    ("policy", "explore"),
+    [
+        ("ndp", "actions"),
+        pytest.param("ppo-multi", "actions", marks=pytest.mark.slow),
+        ("ppo", "actions"),
+        *((policy, "trajectory") for policy in TRAJECTORIES),
+    ],
 )
-def test_the_first_ratio_is_one_and_updates_compile_once(policy):
-    learner, state = of_both(policy)
+def test_the_first_ratio_is_one_and_updates_compile_once(policy, explore):
+    learner, state = of_both(policy, explore)
     for _ in range(3):
         state, metrics = learner.update(state)
         assert metrics["first_ratio_error"] < 1e-5
@@ -179,6 +186,26 @@ def test_every_step_has_its_own_noise_and_value_head(policy):
     assert np.unique(batch.log_prob).size == batch.log_prob.size
     if chunk > 1:
         assert np.all(np.std(batch.value, axis=1) > 0)
+
+
+@pytest.mark.parametrize("policy", TRAJECTORIES)
+def test_a_trajectory_has_one_noise_and_one_value(policy):
+    learner, state = of_both(policy, "trajectory")
+    _, batch = learner.collect(state)
+    size = 1 * (1 + 6) if policy == "ndp" else 5 * 1
+    assert batch.decision.shape == (8, 1, size)
+    for part in (batch.log_prob, batch.value, batch.advantage, batch.mask):
+        assert part.shape == (8, 1)
+
+
+def test_a_decision_earns_the_discounted_rewards_of_its_steps():
+    reward = jnp.arange(6.0)[:, None] + jnp.array([0.0, 10.0])
+    valid = jnp.array([[True] * 6, [True, True, True, True, True, False]]).T
+    ends = jnp.zeros_like(valid).at[4, 0].set(True)
+    sums, whole, ended = per_decision(reward, valid, ends, steps=3, gamma=0.5)
+    np.testing.assert_allclose(sums, [[1.0, 18.5 - 0.0], [6.25, 23.75]])
+    np.testing.assert_array_equal(whole, [[True, True], [True, False]])
+    np.testing.assert_array_equal(ended, [[False, False], [True, False]])
 
 
 def test_the_first_update_only_gathers_statistics():

@@ -56,7 +56,7 @@ def test_a_batch_that_may_hang_is_refused(monkeypatch):
         ({"ppo": PPO(learning_rate=float("nan"))}, "--learning-rate is nan"),
         ({"ppo": PPO(gamma=1.5)}, "--gamma is 1.5; it must lie between 0 and 1"),
         ({"network": Network(hidden=())}, "--hidden is"),
-        ({"primitive": Primitive(n_basis=0)}, "--n-basis is 0"),
+        ({"primitive": Primitive(n_basis=-1)}, "--n-basis is -1"),
         ({"primitive": Primitive(alpha=-5.0)}, "--alpha is -5.0"),
         ({"primitive": Primitive(alpha=31.0)}, "--alpha is 31.0; it must lie between 0.5 and 30"),
         ({"chunk": 1, "primitive": Primitive(substeps=7, alpha=30.0)}, "--alpha is 30.0, with"),
