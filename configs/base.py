@@ -90,7 +90,8 @@ class Network:
     hidden: Annotated[tuple[int, ...], WIDTHS] = (100, 100)
     """Layer widths of the actor and of the critic."""
     initial_log_std: Annotated[float, SWEPT, between(-10, 10)] = -0.5
-    """Log standard deviation of the exploration noise at the start, in action units."""
+    """Log standard deviation of the exploration noise at the start, in action units; of the
+    parameters of a trajectory, in units of network output."""
 
 
 @tells_ranges

@@ -151,8 +151,8 @@ def test_a_preset_is_a_configuration(here):
 
 def test_a_task_may_say_what_a_policy_and_the_paper_change(here):
     Path("bare.py").write_text(
-        "from envs.push import Push\n\nBY_POLICY = {'ppo': {'gamma': 0.9}}\nPAPER = {'alpha': 7.0}\n"
-        "\n\nclass Bare(Push):\n    pass\n"
+        "from envs.push import Push\n\n\nclass Bare(Push):\n    pass\n\n\n"
+        "BY_POLICY = {'ppo': {'gamma': 0.9}}\nPAPER = {'alpha': 7.0}\n"
     )
     assert preset("bare:Bare").ppo.gamma == 0.99
     assert preset("bare:Bare", "ppo").ppo.gamma == 0.9

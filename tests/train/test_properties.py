@@ -165,7 +165,8 @@ WRONG_VALUES = {
         ("gamma", "gae_lambda"), st.floats(max_value=-1e-30) | st.floats(min_value=1 + 1e-9)
     ),
     **dict.fromkeys(
-        ("policy", "explore", "kernel", "forcing", "method", "impl"), st.sampled_from(("", "NDP", "scan "))
+        ("policy", "explore", "kernel", "forcing", "method", "impl"),
+        st.sampled_from(("", "NDP", "scan ")),
     ),
     **dict.fromkeys(("eval_every", "threads", "n_basis"), st.integers(max_value=-1)),
     "seed": st.integers(max_value=-1) | st.integers(min_value=2**32),

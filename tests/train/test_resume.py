@@ -66,6 +66,16 @@ def test_half_and_half_is_the_whole_bit_for_bit(whole, tmp_path, steps):
     assert seconds == sorted(seconds)
 
 
+def test_so_it_is_where_trajectories_are_explored(tmp_path):
+    config = dataclasses.replace(EVALUATED, explore="trajectory")
+    straight = learn(tmp_path / "whole", config)
+    learn(tmp_path / "half", config, signal_at=200)
+    resumed = learn(tmp_path / "half", config)
+    for name, leaf in bits(straight).items():
+        np.testing.assert_array_equal(bits(resumed)[name], leaf, err_msg=name)
+    assert rows(tmp_path / "whole") == rows(tmp_path / "half")
+
+
 def test_a_finished_run_is_left_as_it_is(whole, tmp_path):
     learn(tmp_path)
     before = rows(tmp_path)

@@ -28,7 +28,14 @@ class Gripping(Sketch):
 ENV = Gripping(action_scale=0.05)
 
 
-@pytest.fixture(scope="module", params=[{"policy": name} for name in ("ndp", "ppo-multi", "ppo")])
+@pytest.fixture(
+    scope="module",
+    params=[
+        *({"policy": name} for name in ("ndp", "ppo-multi", "ppo")),
+        {"policy": "ndp", "explore": "trajectory", "n_basis": 0},
+        {"policy": "ppo-multi", "explore": "trajectory"},
+    ],
+)
 def config(request):
     return replaced(CONFIG, {"task": "push"} | request.param)
 
