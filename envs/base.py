@@ -45,6 +45,7 @@ class MjxEnv(Env):
 
     action_scale: float
     action_limit = 1.0
+    ends_early = False
     pays_every_substep = False
     first_refresh = 0
 

@@ -55,8 +55,15 @@ def init(shape: tuple[int, ...] = (), *, dtype: DTypeLike = float) -> RunningSta
     )
 
 
-def update(stats: RunningStats, batch: Float[Array, "..."]) -> RunningStats:
+def update(
+    stats: RunningStats, batch: Float[Array, "..."], *, where: Bool[Array, "..."] | None = None
+) -> RunningStats:
     """Merges the statistics of a batch, (*batch, *shape), into those of earlier samples.
+
+    Args:
+      stats: of the earlier samples.
+      batch: finite.
+      where: which samples of it count, (*batch,); None for all.
 
     Raises:
       ValueError: the batch's last axes are not the shape of one sample.
@@ -68,13 +75,18 @@ def update(stats: RunningStats, batch: Float[Array, "..."]) -> RunningStats:
             f"batch has shape {batch.shape}; its last axes must be a sample's {shape}."
         )
     axes = tuple(range(leading))
-    size = math.prod(batch.shape[:leading])
+    if where is None:
+        size = math.prod(batch.shape[:leading])
+        mean, variance = jnp.mean(batch, axis=axes), jnp.var(batch, axis=axes)
+    else:
+        size = jnp.sum(where, dtype=stats.count.dtype)
+        weight = where.reshape(*where.shape, *[1] * len(shape)) / jnp.maximum(size, 1)
+        mean = jnp.sum(weight * batch, axis=axes)
+        variance = jnp.sum(weight * jnp.square(batch - mean), axis=axes)
     count = stats.count + size
-    shift = jnp.mean(batch, axis=axes) - stats.mean
+    shift = mean - stats.mean
     squares = (
-        stats.variance * stats.count
-        + jnp.var(batch, axis=axes) * size
-        + shift**2 * (stats.count * (size / count))
+        stats.variance * stats.count + variance * size + shift**2 * (stats.count * (size / count))
     )
     return RunningStats(
         mean=stats.mean + shift * (size / count), variance=squares / count, count=count
@@ -101,6 +113,7 @@ def scale_reward(
     done: Bool[Array, "*envs"],
     *,
     discount: float | Float[Array, ""],
+    valid: Bool[Array, "*envs"] | None = None,
     clip: float = 10.0,
 ) -> tuple[RewardScale, Float[Array, "*envs"]]:
     """Divides one step's rewards by the running standard deviation of the discounted return.
@@ -113,12 +126,13 @@ def scale_reward(
       reward: of this step, (*envs,).
       done: whether this step ended the episode, so that the next return starts from 0, (*envs,).
       discount: of the return, per step.
+      valid: whether the step happened and counts, (*envs,); None for all.
       clip: scaled rewards are clipped to [-clip, clip].
 
     Returns:
       The new state, and the scaled rewards, (*envs,).
     """
     returns = scale.returns * discount + reward
-    stats = update(scale.stats, returns)
+    stats = update(scale.stats, returns, where=valid)
     scaled = jnp.clip(reward / jnp.sqrt(stats.variance + EPSILON), -clip, clip)
     return RewardScale(returns=jnp.where(done, 0, returns), stats=stats), scaled

@@ -24,6 +24,7 @@ class Probe(Env):
     dt = 0.1
     action_scale = 1.0
     action_limit = 1.0
+    ends_early = False
     action_size = 1
     observation_size = 1
     backend = "none"

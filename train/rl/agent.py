@@ -38,12 +38,15 @@ class RobotEnv(Protocol):
       action_scale: position change of a unit action, in the units of `robot_state`.
       action_limit: where the task clips actions, on both sides.
       dt: seconds per step.
-      episode_length: steps.
+      episode_length: steps, at most.
+      ends_early: whether an episode may end before that, so that each environment starts anew by
+        itself; otherwise `done` only means that something broke.
     """
 
     action_scale: float
     action_limit: float
     episode_length: int
+    ends_early: bool
 
     @property
     def action_size(self) -> int: ...

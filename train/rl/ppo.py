@@ -67,7 +67,9 @@ class TrainState(struct.PyTreeNode):
       obs_stats: running statistics of the observations.
       reward: running scale of the rewards.
       episodes: where the environments stand.
-      finished: rates and means over the last finished episodes, by `OUTCOMES`; 0 before any are.
+      finished: rates and means over the episodes that the last update finished any of, by those of
+        `OUTCOMES` that the task knows, 0 before; and where they end early, how many have ended so
+        far, as `episodes`.
       faults: what was left out because it was not finite.
       key: of the next update.
       updates: done so far.
@@ -101,6 +103,7 @@ def scale_rewards(
     reward: Float[Array, "S E"],
     ends: Bool[Array, "S E"],
     *,
+    valid: Bool[Array, "S E"] | None,
     before: normalize.RewardScale,
     discount: float | Float[Array, ""],
 ) -> tuple[normalize.RewardScale, Float[Array, "S E"]]:
@@ -110,6 +113,7 @@ def scale_rewards(
       scale: the statistics so far.
       reward: received in each step.
       ends: where the return starts anew after the step.
+      valid: the steps that count; None for all.
       before: what is left of the statistics if a reward makes them non-finite.
       discount: of the returns, per step.
 
@@ -117,22 +121,60 @@ def scale_rewards(
       The statistics afterwards, and the scaled rewards.
     """
     after, reward = jax.lax.scan(
-        lambda scale, x: normalize.scale_reward(scale, *x, discount=discount),
+        lambda scale, x: normalize.scale_reward(scale, *x[:2], valid=x[2], discount=discount),
         scale,
-        (reward, ends),
+        (reward, ends, valid),
     )
     sound = finite(after)
     return jax.tree.map(partial(jnp.where, sound), after, before), reward
 
 
+def known(episodes: rollout.Episodes) -> dict[str, Float[Array, " E"]]:
+    """Those of `OUTCOMES` that the task knows."""
+    return {name: x for name in OUTCOMES if (x := getattr(episodes, name)) is not None}
+
+
 def count_finished(state: TrainState, *, over: Bool[Array, ""]) -> TrainState:
-    """How the episodes went, if they are over."""
+    """How the episodes went, if they, all of one length, are over."""
     episodes = state.episodes
     finished = {
-        name: jnp.where(over, jnp.mean(getattr(episodes, name)), state.finished[name])
-        for name in OUTCOMES
+        name: jnp.where(over, jnp.mean(each), state.finished[name])
+        for name, each in known(episodes).items()
     }
     broken = jnp.where(over, jnp.sum(episodes.broken, dtype=jnp.int32), 0)
+    faults = state.faults.replace(broken_episodes=state.faults.broken_episodes + broken)
+    return state.replace(finished=finished, faults=faults)
+
+
+class End(struct.PyTreeNode):
+    """Where episodes that end early stand after the steps of a query.
+
+    Attributes:
+      value: that the first head sees in their last state, (E,).
+      over: where they are, (E,).
+      broken: true where a non-finite value ended them, (E,).
+      outcome: what `known` says.
+    """
+
+    value: Float[Array, "*Q E"]
+    over: Bool[Array, "*Q E"]
+    broken: Bool[Array, "*Q E"]
+    outcome: dict[str, Float[Array, "*Q E"]]
+
+
+def count_ends(state: TrainState, ends: End) -> TrainState:
+    """How those episodes went that have ended, each at its own query."""
+    count = jnp.sum(ends.over, dtype=jnp.int32)
+    finished = {
+        name: jnp.where(
+            count > 0,
+            jnp.sum(jnp.where(ends.over, each, 0.0)) / jnp.maximum(count, 1),
+            state.finished[name],
+        )
+        for name, each in ends.outcome.items()
+    }
+    finished["episodes"] = state.finished["episodes"] + count
+    broken = jnp.sum(ends.over & ends.broken, dtype=jnp.int32)
     faults = state.faults.replace(broken_episodes=state.faults.broken_episodes + broken)
     return state.replace(finished=finished, faults=faults)
 
@@ -179,11 +221,24 @@ def sound_mean(parts: dict[str, Float[Array, "*minibatches"]], name: str) -> Flo
 
 
 def row(numbers: dict[str, Any], *, ended: bool) -> dict[str, float]:
-    """Metrics on the host as a row; `OUTCOMES` are NaN there as long as no episode has ended."""
+    """Metrics on the host as a row; `OUTCOMES` are NaN there as long as no episode has ended.
+
+    Args:
+      numbers: by name.
+      ended: whether one has, where they are of one length; others are counted in `numbers`.
+    """
+    if "episodes" in numbers:
+        ended = numbers["episodes"].item() > 0
     return {
         name: value.item() if ended or name not in OUTCOMES else math.nan
         for name, value in numbers.items()
     }
+
+
+def nothing_finished(env: RobotEnv, episodes: rollout.Episodes) -> dict[str, Array]:
+    """Before any episode is over."""
+    count = {"episodes": jnp.zeros((), jnp.int32)} if env.ends_early else {}
+    return {name: jnp.zeros(()) for name in known(episodes)} | count
 
 
 class Learner(NamedTuple):
@@ -234,7 +289,7 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
             obs_stats=normalize.init(inputs.observation.shape[1:]),
             reward=normalize.init_reward_scale((config.num_envs,)),
             episodes=episodes,
-            finished={name: jnp.zeros(()) for name in OUTCOMES},
+            finished=nothing_finished(env, episodes),
             faults=Faults(*jnp.zeros((3,), jnp.int32)),
             key=key,
             updates=jnp.zeros((), jnp.int32),
@@ -245,45 +300,63 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
     def collect(state: TrainState) -> tuple[TrainState, Batch]:
         key, reset_key, noise_key = jax.random.split(state.key, 3)
 
-        # Episodes are of one length, so that all environments start anew together.
-        over = state.episodes.step >= env.episode_length
-        episodes = jax.lax.cond(
-            over,
-            lambda: rollout.reset(env, reset_key, config.num_envs, mesh=mesh),
-            lambda: state.episodes,
-        )
-        returns = jnp.where(over, 0.0, state.reward.returns)
+        # Episodes of one length start anew together, others each at its own next query.
+        episodes, returns, restarts = state.episodes, state.reward.returns, None
+        if env.ends_early:
+            restarts = jax.random.split(reset_key, queries)
+        else:
+            over = state.episodes.step >= env.episode_length
+            episodes = jax.lax.cond(
+                over,
+                lambda: rollout.reset(env, reset_key, config.num_envs, mesh=mesh),
+                lambda: state.episodes,
+            )
+            returns = jnp.where(over, 0.0, state.reward.returns)
 
         # Act, and ask the first value head what comes after the last step.
         policy = make_policy(env, config, state.hyper)
         inference_fn = make_inference_fn(policy, state.params, state.obs_stats)
+
+        def value(episodes: rollout.Episodes) -> Float[Array, " E"]:
+            return inference_fn(observe(env, episodes.state)).value[:, 0]
+
+        def end(episodes: rollout.Episodes) -> End:
+            standing = {"over": ~episodes.alive, "broken": episodes.broken}
+            return End(value=value(episodes), **standing, outcome=known(episodes))
+
         act = make_act(env, inference_fn, make_explore(policy))
         keys = jax.random.split(noise_key, queries)
-        episodes, transitions, _ = rollout.collect(env, act, episodes, keys, mesh=mesh)
-        bootstrap = inference_fn(observe(env, episodes.state)).value[:, 0]
+        more = {"restarts": restarts, "conclude": end} if env.ends_early else {}
+        episodes, transitions, _ = rollout.collect(env, act, episodes, keys, **more, mesh=mesh)
+        bootstrap = value(episodes)
         transitions, bootstrap = replicate((transitions, bootstrap), mesh)
 
-        # Rewards come step by step.
+        # Rewards come step by step. To the last before a time limit belongs what would have come.
         answers: Answer = transitions.extras
         valid, terminated = in_order(transitions.valid), in_order(transitions.terminated)
+        ended = terminated | in_order(transitions.truncated) if env.ends_early else terminated
         reward_scale, reward = scale_rewards(
             state.reward.replace(returns=returns),
             in_order(transitions.reward),
-            terminated | ~valid,
+            ended | ~valid,
+            valid=valid if env.ends_early else None,
             before=state.reward,
             discount=state.hyper.gamma,
         )
+        if env.ends_early:
+            rest = state.hyper.gamma * transitions.ends.value[..., None]
+            reward += in_order(jnp.where(transitions.truncated, rest, 0.0))
 
         # Advantages are estimated decision by decision, whatever query it belongs to.
         steps, value = chunk // answers.value.shape[-1], in_order(answers.value)
-        reward, valid, terminated = per_decision(
-            reward, valid, terminated, steps=steps, gamma=state.hyper.gamma
+        reward, valid, ended = per_decision(
+            reward, valid, ended, steps=steps, gamma=state.hyper.gamma
         )
         advantage = generalized_advantage(
             reward,
             value,
             bootstrap,
-            terminated=terminated,
+            terminated=ended,
             truncated=~valid,
             gamma=state.hyper.gamma**steps,
             gae_lambda=state.hyper.gae_lambda**steps,
@@ -303,6 +376,8 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
         )
         batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
         state = state.replace(episodes=episodes, reward=reward_scale, key=key)
+        if env.ends_early:
+            return count_ends(state, transitions.ends), batch
         return count_finished(state, over=episodes.step >= env.episode_length), batch
 
     def batch_loss(params, obs_stats: normalize.RunningStats, batch: Batch, hyper):
