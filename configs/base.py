@@ -49,7 +49,10 @@ environments and what the task counts as an episode are ours."""
 
 def task_option(metavar: str, more: str = "") -> object:
     """A word that names a task."""
-    tasks = f"{', '.join(TASKS[:-1])} or {TASKS[-1]}, or the package.module:Class of your own"
+    tasks = (
+        f"{', '.join(TASKS)}, brax/NAME or playground/NAME of those libraries, or the "
+        "package.module:Class of your own"
+    )
     return tyro.conf.arg(metavar=metavar, help=f"Task: {tasks}{f'; {more}' if more else ''}.")
 
 
@@ -92,6 +95,29 @@ class Network:
     initial_log_std: Annotated[float, SWEPT, between(-10, 10)] = -0.5
     """Log standard deviation of the exploration noise at the start, in action units; of the
     parameters of a trajectory, in units of network output."""
+
+
+@tells_ranges
+@dataclass(frozen=True)
+class Adapter:
+    """How the environment of a task of brax, Playground or your own is moved; of no other."""
+
+    joints: tuple[str, ...] = ()
+    """Joints that the primitive moves; by default all that an actuator drives."""
+    controller: Literal["auto", "increment", "position", "velocity", "torque"] = "auto"
+    """What makes the environment's actions of a change of the joints' positions: they are that
+    change, its target, its velocity, or torques that a PD law asks for; auto is what the actuators
+    are."""
+    speed: Annotated[float, POSITIVE, at_most(1_000_000)] = 2.5
+    """Of a joint where an action is 1, in rad/s or m/s."""
+    kp: Annotated[float, NOT_NEGATIVE, at_most(1_000_000)] = 0.0
+    """PD law: action per rad or m of error; 0 for what the masses of the model suggest."""
+    kd: Annotated[float, NOT_NEGATIVE, at_most(1_000_000)] = 0.0
+    """PD law: action per rad/s or m/s of error; 0 for what they suggest."""
+    unit: Annotated[float, POSITIVE, at_most(1_000_000)] = 1.0
+    """Position and velocity: what an environment's action of 1 is, in rad(/s) or m(/s)."""
+    observation: str = ""
+    """Which of the observations the policy sees, where they are a dict; by default `state`."""
 
 
 @tells_ranges
@@ -164,6 +190,7 @@ class TrainConfig:
     primitive: Primitive = field(default_factory=Primitive)
     network: Network = field(default_factory=Network)
     ppo: PPO = field(default_factory=PPO)
+    adapter: Adapter = field(default_factory=Adapter)
 
     @property
     def head(self) -> Head:

@@ -14,20 +14,26 @@ class Registry(Mapping[str, Item]):
     Args:
       ours: by name.
       load: something by the name of where it is; raises `ValueError` with a sentence for people.
+      is_theirs: whether a name has the form of one that says where something is.
     """
 
-    def __init__(self, ours: Mapping[str, Item], load: Callable[[str], Item]) -> None:
-        self._ours, self._load = ours, load
+    def __init__(
+        self,
+        ours: Mapping[str, Item],
+        load: Callable[[str], Item],
+        is_theirs: Callable[[str], bool] = is_outside,
+    ) -> None:
+        self._ours, self._load, self.is_theirs = ours, load, is_theirs
 
     def __getitem__(self, name: str) -> Item:
-        if is_outside(name):
+        if self.is_theirs(name):
             return self._load(name)
         if name not in self._ours:
             raise KeyError(f"there is no {name!r} among {', '.join(self._ours)}")
         return self._ours[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._ours or (is_outside(str(name)) and not self.refusal(str(name)))
+        return name in self._ours or (self.is_theirs(str(name)) and not self.refusal(str(name)))
 
     def refusal(self, name: str) -> str:
         """Why a name that says where it is leads nowhere, for people; empty if it does not."""

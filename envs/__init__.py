@@ -13,42 +13,50 @@ the path and lets seven of eight episodes of the script succeed. They load on fi
 `import envs` alone costs nothing.
 
 A task that is not ours is named `package.module:Class`: a `MjxEnv`, beside which its module may
-have `scripted`, `NOISE` and, for `ndp train`, `PRESET`, a `configs.TrainConfig`.
+have `scripted`, `NOISE` and, for `ndp train`, `PRESET`, a `configs.TrainConfig`. Environments that
+know nothing of robots that are moved by primitives are adapted (`envs.adapt`): brax's by names like
+`brax/reacher`, MuJoCo Playground's like `playground/ReacherEasy`, and anybody's, or what is adapted
+already, as `package.module:factory`, a function or class that makes it of no arguments.
 """
 
 import difflib
+import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from envs import physics
 from envs.importing import importing_mjx
 from envs.outside import is_outside, load
+from envs.suites import is_of_suite, load_of_suite
 from envs.xla_flags import repair_cpu_compiler
 
 if TYPE_CHECKING:
-    from envs.base import MjxEnv
+    from envs.adapted import Adapted
 
 TASKS = ("throw", "pick", "push", "soccer", "faucet")
 
 repair_cpu_compiler()
 
 
-def make(
-    task: str, *, impl: str = "auto", threads: int | None = None, **overrides: Any
-) -> "MjxEnv":
-    """Build the environment of `task`, one of `TASKS` or `package.module:Class`.
+def make(task: str, *, impl: str = "auto", threads: int | None = None, **overrides: Any) -> Any:
+    """Build the environment of `task`, one of `TASKS` or of those that are not ours.
 
     `impl` names who computes the physics: `"jax"` (MJX) runs on everything JAX runs on; `"c"` (C
     MuJoCo) on the CPU, where it is several times as fast; `"warp"` on CUDA GPUs and (slowly) on the
     CPU, and needs `warp-lang`. `"auto"` is C on the CPU and MJX elsewhere. The environment's `impl`
-    says which it is. `threads` are C's: by default the cores that this process may use, shared by
-    its devices. `overrides` go to the task's constructor: `episode_length` (steps), `action_scale`
-    (m or rad per unit of action) and `reward_delay` (the reward sees the object only every so many
-    steps).
+    says which it is; environments that are adapted bring their own physics. `threads` are C's: by
+    default the cores that this process may use, shared by its devices. `overrides` go to the task's
+    constructor: `episode_length` (steps), `action_scale` (m or rad per unit of action) and
+    `reward_delay` (the reward sees the object only every so many steps); or, of what is adapted, to
+    `adapt`.
 
     Raises `ValueError` for an unknown task, for an `impl` that is unknown or cannot be had here,
     and for `threads` where it is not C.
     """
+    if is_foreign(task):
+        if threads:
+            raise ValueError(f"{task} brings its own physics; leave out threads.")
+        return _adapt(_foreign(task, impl), overrides)
     maker = _outside(task) if is_outside(task) else module(task).make
     return maker(impl=physics.resolve(impl, threads=threads), threads=threads, **overrides)
 
@@ -56,8 +64,10 @@ def make(
 def module(task: str) -> Any:
     """The module of a task, with what it has beside the environment.
 
-    Raises `ValueError` for an unknown task.
+    Raises `ValueError` for an unknown task, and for one of brax or Playground.
     """
+    if is_of_suite(task):
+        raise ValueError(f"{task} has no module of a task.")
     if is_outside(task):
         return importlib.import_module(_outside(task).__module__)
     if task not in TASKS:
@@ -69,12 +79,65 @@ def module(task: str) -> Any:
 
 def _outside(task: str) -> Any:
     with importing_mjx():
-        from envs.base import MjxEnv
-
         found = load(task)
-    if not (isinstance(found, type) and issubclass(found, MjxEnv)):
-        raise ValueError(f"{task} is no task; name a class that is an envs.base.MjxEnv.")
+    if not callable(found):
+        raise ValueError(
+            f"{task} is no task; name a class that is an envs.base.MjxEnv, or a function that "
+            "makes an environment."
+        )
     return found
+
+
+def adapt(env: Any, **options: Any) -> "Adapted":
+    """Anybody's environment as one that the learner takes; see `envs.adapted.adapt`."""
+    with importing_mjx():
+        from envs.adapted import adapt
+
+    return adapt(env, **options)
+
+
+def is_task(name: str) -> bool:
+    """Whether it has the form of a name of a task that is not ours."""
+    return is_outside(name) or is_of_suite(name)
+
+
+def is_foreign(task: str) -> bool:
+    """Whether the environment of a task is adapted; those who import nothing for others' names say
+    so of ours.
+
+    Raises `ValueError` for an unknown task.
+    """
+    if not is_outside(task):
+        return is_of_suite(task)
+    found = _outside(task)
+    from envs.base import MjxEnv
+
+    return not (isinstance(found, type) and issubclass(found, MjxEnv))
+
+
+@functools.cache
+def _foreign(task: str, impl: str) -> Any:
+    with importing_mjx():
+        if is_of_suite(task):
+            return load_of_suite(task, impl=impl)
+        if impl != "auto":
+            raise ValueError(f"{task} brings its own physics; leave out --impl {impl}.")
+        return _outside(task)()
+
+
+def _adapt(env: Any, options: dict[str, Any]) -> Any:
+    """An environment, or what somebody has adapted, with these options."""
+    from envs.adapted import Adapted
+
+    if isinstance(env, Adapted):
+        return adapt(env.made_of, **env.options | options)
+    for method in ("reset", "step", "action_size"):
+        if not hasattr(env, method):
+            raise ValueError(
+                f"{type(env).__name__} has no {method}; give a brax Env, a Playground MjxEnv or "
+                "something like them."
+            )
+    return adapt(env, **options)
 
 
 def script(task: str) -> Any:

@@ -57,7 +57,8 @@ class Detail(NamedTuple):
 
 
 class Camera:
-    """Takes pictures (height, width, 3), uint8, with the model's camera `main`.
+    """Takes pictures (height, width, 3), uint8, with the model's camera `main`, or from where
+    MuJoCo looks at a model without.
 
     Plain ones are without shadows, reflections and smooth edges, which take a processor without a
     GPU twenty times as long. Raises `NoRenderer` where there is no OpenGL. Closing it releases the
@@ -88,6 +89,7 @@ class Camera:
             for effect in _EFFECTS:
                 self._renderer.scene.flags[effect] = 0
         self._model = model
+        self._camera = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, "main")
         self._data = mujoco.MjData(model)
         # Later than that, OpenGL is no longer there to release anything.
         self._at_exit = functools.partial(_close, weakref.ref(self))
@@ -103,7 +105,7 @@ class Camera:
         for name in ("qpos", "mocap_pos", "mocap_quat"):
             getattr(self._data, name)[:] = getattr(physics, name)
         mujoco.mj_fwdPosition(self._model, self._data)
-        self._renderer.update_scene(self._data, camera="main")
+        self._renderer.update_scene(self._data, camera=self._camera)
         if detail:
             self._look_at(detail)
         for curve in curves:

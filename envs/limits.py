@@ -27,7 +27,8 @@ def _is_jaco(task: str) -> bool:
         return False
     from envs.jaco import Jaco
 
-    return issubclass(load(task), Jaco)
+    found = load(task)
+    return isinstance(found, type) and issubclass(found, Jaco)
 
 
 def check_batch(task: str, num_envs: int) -> None:

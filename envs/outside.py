@@ -13,8 +13,8 @@ def is_outside(name: str) -> bool:
 
 
 def short(name: str) -> str:
-    """A name as folders and legends show it: what stands behind the module."""
-    return name.rpartition(":")[2]
+    """A name as folders and legends show it: what stands behind the module or the suite."""
+    return name.rpartition(":")[2].rpartition("/")[2]
 
 
 def load(name: str) -> Any:

@@ -21,9 +21,10 @@ FLOORS = {
         *({"heads", "writing"}, {"export"}, {"__init__"}, {"__main__"}),
     ),
     "envs": (
-        *({"importing", "xla_flags", "outside", "fusion", "tabletop"}, {"physics"}, {"base"}),
+        *({"importing", "xla_flags", "outside", "suites", "fusion", "tabletop", "controllers"},),
+        *({"physics"}, {"base"}),
         *({"sawyer", "jaco"}, {"throw", "pick", "push", "soccer", "faucet"}),
-        *({"camera", "limits"}, {"__init__"}, {"gym"}),
+        *({"camera", "limits", "adapted"}, {"__init__"}, {"gym"}),
     ),
     "configs": (
         *({"fields", "registry"}, {"heads"}, {"base"}, {"imitation"}),

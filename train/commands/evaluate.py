@@ -79,7 +79,8 @@ def evaluate_policy(command: Evaluate, console: Console) -> None:
     config, env, state = load_run(
         command.run, which=command.checkpoint, changes=command.simulation.changes
     )
-    console.print(physics.line(config))
+    if hasattr(env, "impl"):
+        console.print(physics.line(config))
     memory.check_play(env, num_envs=config.num_envs, episodes=command.episodes)
     play, key = make_player(env, config), held_out_key(config.seed)
     outcome = play(state, key, episodes=command.episodes, stochastic=command.stochastic)
@@ -89,6 +90,8 @@ def evaluate_policy(command: Evaluate, console: Console) -> None:
     exploring = "-stochastic" if command.stochastic else ""
     write_json(command.run / f"evaluation{best}{exploring}.json", summary)
     console.print(f"{kind.capitalize()} {sentence(summary)}", soft_wrap=True)
+    if outcome.success is None:
+        return
     failed = [str(episode) for episode in (outcome.success == 0).nonzero()[0][:8]]
     if failed and not command.stochastic and not best:
         again = hint("render", command.run, "--which", *failed)

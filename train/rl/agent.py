@@ -12,9 +12,8 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 import envs
-from configs import CloneConfig, TrainConfig
+from configs import Adapter, CloneConfig, TrainConfig
 from configs.fields import SWEPT, marked, replaced, settings
-from envs.base import MjxEnv
 from envs.outside import load
 from ndp_jax.distributions import log_prob, sample
 from ndp_jax.normalize import RunningStats, normalize
@@ -59,18 +58,31 @@ class RobotEnv(Protocol):
         ...
 
 
-def make_env(config: TrainConfig | CloneConfig) -> MjxEnv:
-    """The environment of a configuration.
+def make_env(config: TrainConfig | CloneConfig) -> Any:
+    """The environment of a configuration: a `MjxEnv`, or one that is adapted.
 
     Raises:
-      UserError: there is no such task, or nothing here to compute its physics so.
+      UserError: there is no such task, nothing here to compute its physics so, or it cannot be
+        moved so.
     """
-    delay = config.reward_delay if isinstance(config, TrainConfig) else 1
-    options = {"episode_length": config.episode_length, "reward_delay": delay}
+    options: dict[str, Any] = {"episode_length": config.episode_length}
     try:
+        if envs.is_foreign(config.task):
+            options |= adapter_options(config)
+        else:
+            options["reward_delay"] = getattr(config, "reward_delay", 1)
         return envs.make(config.task, impl=config.impl, threads=config.threads or None, **options)
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def adapter_options(config: TrainConfig | CloneConfig) -> dict[str, Any]:
+    """What `envs.adapt` is told: what somebody chose, beside what a factory may have said."""
+    section = getattr(config, "adapter", Adapter())
+    chosen = {
+        name: value for name, value in vars(section).items() if value != getattr(Adapter, name)
+    }
+    return {"chunk": config.steps_per_query} | chosen
 
 
 Numbers: Any = make_dataclass(

@@ -42,17 +42,17 @@ class Outcome(struct.PyTreeNode):
     """How N episodes of L steps, with Q queries each, went.
 
     Attributes:
-      success: after the last step, (N,).
+      success: after the last step, (N,); None where the task knows none.
       returns: undiscounted, (N,).
-      distance: after the last step, m, (N,).
+      distance: after the last step, m, (N,); None where the task knows none.
       broken: ended by a non-finite value, (N,).
       poses: after every step, leaves (N, L, ...); None where there is nothing to draw.
       inputs: of the policy at each query, leaves (N, Q, ...); None if no policy played.
     """
 
-    success: Float[Array, " N"]
+    success: Float[Array, " N"] | None
     returns: Float[Array, " N"]
-    distance: Float[Array, " N"]
+    distance: Float[Array, " N"] | None
     broken: Bool[Array, " N"]
     poses: Pose | None
     inputs: Inputs | None = None
@@ -182,7 +182,7 @@ def batch_keys(key: PRNGKeyArray, *, episodes: int, num_envs: int) -> list[PRNGK
 def pose(state: State) -> Pose | None:
     """What a batch of states looks like; None where there is no physics."""
     data: Any = state.pipeline_state
-    if data is None:
+    if not hasattr(data, "qpos"):
         return None
     return Pose(qpos=data.qpos, mocap_pos=data.mocap_pos, mocap_quat=data.mocap_quat)
 
@@ -204,26 +204,27 @@ def demonstration_key(seed: int) -> PRNGKeyArray:
 
 
 def summarize(outcome: Outcome) -> dict[str, float]:
-    """Success with its 95 % Wilson interval, mean return and distance (m), broken episodes."""
-    episodes = outcome.success.shape[0]
-    success = float(jnp.mean(outcome.success))
-    low, high = wilson_interval(success, episodes)
-    return {
-        "episodes": episodes,
-        "success": success,
-        "success_low": low,
-        "success_high": high,
-        "returns": float(jnp.mean(outcome.returns)),
-        "distance": float(jnp.mean(outcome.distance)),
-        "broken": int(jnp.sum(outcome.broken)),
-    }
+    """Success with its 95 % Wilson interval, mean return and distance (m), broken episodes.
+
+    What the task does not know is left out.
+    """
+    summary: dict[str, float] = {"episodes": outcome.returns.shape[0]}
+    if outcome.success is not None:
+        summary["success"] = float(jnp.mean(outcome.success))
+        low, high = wilson_interval(summary["success"], outcome.returns.shape[0])
+        summary |= {"success_low": low, "success_high": high}
+    summary["returns"] = float(jnp.mean(outcome.returns))
+    if outcome.distance is not None:
+        summary["distance"] = float(jnp.mean(outcome.distance))
+    return summary | {"broken": int(jnp.sum(outcome.broken))}
 
 
 def sentence(summary: dict[str, float]) -> str:
     """A summary for people."""
-    return (
-        f"success {summary['success']:.3f} "
-        f"(95 % interval {summary['success_low']:.3f} to {summary['success_high']:.3f}), "
-        f"mean return {summary['returns']:,.0f}, mean distance {100 * summary['distance']:.1f} cm, "
-        f"{summary['episodes']} episodes"
-    )
+    parts = [f"mean return {summary['returns']:,.0f}", f"{summary['episodes']} episodes"]
+    if "distance" in summary:
+        parts.insert(1, f"mean distance {100 * summary['distance']:.1f} cm")
+    if "success" in summary:
+        interval = f"{summary['success_low']:.3f} to {summary['success_high']:.3f}"
+        parts.insert(0, f"success {summary['success']:.3f} (95 % interval {interval})")
+    return ", ".join(parts)

@@ -19,7 +19,6 @@ from jaxtyping import Float, PyTree, UInt8
 from PIL import Image
 
 from configs import TrainConfig
-from envs.base import MjxEnv
 from envs.camera import Camera, Curve, Detail, NoRenderer
 from ndp_jax.normalize import RunningStats, normalize
 from ndp_jax.policies import ActorCritic, Plan
@@ -110,8 +109,12 @@ def film(
       NoRenderer: no OpenGL here, no ffmpeg for an mp4, or an environment without MuJoCo's physics.
       UserError: there is no such episode or step.
     """
-    if not isinstance(env, MjxEnv):
+    model, trace = getattr(env, "mj_model", None), getattr(env, "trace", None)
+    if model is None or outcome.poses is None:
         raise NoRenderer(f"{type(env).__name__} has no MuJoCo scene.")
+    if trace is None and near:
+        raise UserError("--near shows where plans go, which this environment does not tell.")
+    plan = plan if trace else None
     poses: Any = jax.device_get(outcome.poses)
     count, length = poses.qpos.shape[:2]
     episodes = range(min(4, count)) if episodes is None else episodes
@@ -129,8 +132,8 @@ def film(
         episodes = episodes[:1]
         steps = at or np.linspace(1, length, STRIP_MOMENTS).round().astype(int).tolist()
     size = PAGE_SIZE if path.suffix in (".png", ".gif") else {}
-    with closing(Camera(env.mj_model, **size)) as camera:
-        shots = poses_and_plans(env, poses, plan, episodes, steps, near=near)
+    with closing(Camera(model, **size)) as camera:
+        shots = poses_and_plans(trace, poses, plan, episodes, steps, near=near)
         pictures = (camera.picture(*shot) for shot in shots)
         if path.suffix == ".png":
             imageio.v3.imwrite(partial, np.concatenate(list(pictures), axis=1))
@@ -192,7 +195,7 @@ def ffmpeg(path: Path) -> Iterator[None]:
 
 
 def poses_and_plans(
-    env: MjxEnv,
+    trace_of: Any,
     poses: Pose,
     plan: Plan | None,
     episodes: Sequence[int],
@@ -203,7 +206,7 @@ def poses_and_plans(
     """What to take pictures of: one episode after the other, after each of the steps."""
     length = poses.qpos.shape[1]
     for episode in episodes:
-        trace: Any = jax.tree.map(lambda leaf, at=episode: env.trace(np.asarray(leaf[at])), plan)
+        trace: Any = jax.tree.map(lambda leaf, at=episode: trace_of(np.asarray(leaf[at])), plan)
         detail = around(trace.path[:, 0]) if trace and near else None
         for step in steps:
             pose = jax.tree.map(lambda leaf, at=(episode, step - 1): leaf[at], poses)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from brax.envs.base import State
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from configs import TrainConfig
 from train.rl import pictures
 from train.rl.agent import RobotEnv, hyperparameters
+from train.rl.evaluate import pose
 from train.rl.ppo import TrainState, make_learner
 from train.system.errors import UserError
 
@@ -52,13 +52,7 @@ def needed_to_play(env: RobotEnv, *, num_envs: int, episodes: int) -> int:
     """
     state = jax.eval_shape(env.reset, jax.random.key(0))
     rounds = -(-episodes // num_envs)
-    return num_envs * (size(state) + 2 * rounds * env.episode_length * size(poses(state)))
-
-
-def poses(state: State) -> PyTree:
-    """What of a state is kept to draw it; nothing where there is no physics."""
-    data: Any = state.pipeline_state
-    return (data.qpos, data.mocap_pos, data.mocap_quat) if data else ()
+    return num_envs * (size(state) + 2 * rounds * env.episode_length * size(pose(state)))
 
 
 def check_run(

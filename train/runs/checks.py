@@ -7,6 +7,7 @@ import typing
 from collections.abc import Iterable
 from pathlib import Path
 
+import envs
 from configs import (
     CLONED,
     HEADS,
@@ -20,7 +21,6 @@ from configs import (
 from configs.fields import declared, flag, settings
 from configs.registry import Registry
 from envs.limits import check_batch
-from envs.outside import is_outside
 from train.system.errors import UserError
 from train.system.hardware import divisors
 
@@ -34,6 +34,7 @@ TYPES = {
     float: "a number",
     str: "a name",
     tuple[int, ...]: "a list of whole numbers",
+    tuple[str, ...]: "a list of names",
 }
 
 
@@ -110,7 +111,7 @@ def check_known(task: str, known: Registry, *, or_else: str = "") -> None:
     """Raises `UserError` for a task that is not known, with the one that was probably meant."""
     if task not in known:
         guess = f"There is no {or_else}task '{task}'; did you mean '{nearest(task, known)}'?"
-        raise UserError(known.refusal(task) if is_outside(task) else guess)
+        raise UserError(known.refusal(task) if known.is_theirs(task) else guess)
 
 
 def check_policy(config: TrainConfig | CloneConfig, known: Registry) -> None:
@@ -121,7 +122,7 @@ def check_policy(config: TrainConfig | CloneConfig, known: Registry) -> None:
             f"--policy is {policy!r}; it must be one of {', '.join(known)} (did you mean "
             f"{nearest(policy, known)}?), or the package.module:HEAD of your own."
         )
-        raise UserError(known.refusal(policy) if is_outside(policy) else guess)
+        raise UserError(known.refusal(policy) if known.is_theirs(policy) else guess)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -143,17 +144,32 @@ def learner(config: Config) -> str:
 
 
 def idle(config: Config) -> set[str]:
-    """Settings that mean nothing to the configuration's policy or model."""
+    """Settings that mean nothing to the configuration's policy, model or task."""
     if isinstance(config, DigitsConfig):
         return set(settings(config.pen)) if config.model == "cnn" else set()
     parts = {part for head in HEADS.values() for part in head.settings}
     known = parts & {field.name for field in dataclasses.fields(config)}
     unused = [(part, getattr(config, part)) for part in known - {*config.head.settings}]
-    return {
+    return idle_of_task(config) | {
         name
         for part, value in unused
         for name in (settings(value) if dataclasses.is_dataclass(value) else (part,))
     }
+
+
+def idle_of_task(config: TrainConfig | CloneConfig) -> set[str]:
+    """Settings that mean nothing to the task."""
+    if not isinstance(config, TrainConfig):
+        return set()
+    return {"reward_delay"} if is_foreign(config.task) else set(settings(config.adapter))
+
+
+def is_foreign(task: str) -> bool:
+    """Whether a task's environment is adapted; one that is not known is not."""
+    try:
+        return envs.is_foreign(task)
+    except ValueError:
+        return False
 
 
 def check_idle(config: Config, chosen: Iterable[str]) -> None:
@@ -161,10 +177,10 @@ def check_idle(config: Config, chosen: Iterable[str]) -> None:
     for name in chosen:
         if name in idle(config):
             which = learner(config)
-            raise UserError(
-                f"{flag(name)} means nothing to {flag(which)} {settings(config)[which]}; "
-                "leave it out."
-            )
+            what = f"{flag(which)} {settings(config)[which]}"
+            if not isinstance(config, DigitsConfig) and name in idle_of_task(config):
+                what = f"the task {config.task}"
+            raise UserError(f"{flag(name)} means nothing to {what}; leave it out.")
 
 
 def check_types(section: object) -> None:
@@ -183,8 +199,9 @@ def check_types(section: object) -> None:
 
 def is_of(value: object, hint: object) -> bool:
     """Whether a value may stand for one of `TYPES`: an int for a float, nothing for a bool."""
-    if hint == tuple[int, ...]:
-        return isinstance(value, tuple) and all(type(part) is int for part in value)
+    if typing.get_origin(hint) is tuple:
+        kind = typing.get_args(hint)[0]
+        return isinstance(value, tuple) and all(type(part) is kind for part in value)
     return type(value) is hint or (hint is float and type(value) is int)
 
 

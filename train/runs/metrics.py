@@ -128,7 +128,8 @@ def sync(folder: Path) -> None:
 
 
 def best_evaluation(folder: Path) -> int | None:
-    """Steps of the evaluation with the highest success, then return, or with the lowest error.
+    """Steps of the evaluation with the highest success, if there is such a thing, then return, or
+    with the lowest error.
 
     Of equals it is the first; None without evaluations.
     """
@@ -136,10 +137,10 @@ def best_evaluation(folder: Path) -> int | None:
     if "error" in columns and "success" not in columns:
         columns["success"] = [-e if math.isfinite(e) else -math.inf for e in columns["error"]]
         columns["returns"] = [0.0] * len(columns["error"])
-    names = ("success", "returns", "steps")
-    rows = zip(*(columns.get(name, []) for name in names), strict=True)
-    best = max(rows, key=lambda row: row[:2], default=None)
-    return int(best[2]) if best else None
+    names = [name for name in ("success", "returns") if name in columns]
+    rows = zip(*(columns.get(name, []) for name in (*names, "steps")), strict=True)
+    best = max(rows, key=lambda row: row[:-1], default=None)
+    return int(best[-1]) if best else None
 
 
 def append(path: Path, row: dict[str, float]) -> None:

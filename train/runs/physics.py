@@ -1,5 +1,6 @@
 """Who computes the physics of a run."""
 
+import envs
 from configs import AnyConfig, CloneConfig, DigitsConfig, TrainConfig
 from configs.fields import replaced
 from envs import physics
@@ -7,7 +8,8 @@ from train.system.errors import UserError
 
 
 def resolved(config: AnyConfig) -> AnyConfig:
-    """A configuration that names who computes the physics here in place of auto.
+    """A configuration that names who computes the physics here in place of auto, if it is one of
+    ours.
 
     Raises:
       UserError: who is named cannot be had here.
@@ -15,6 +17,8 @@ def resolved(config: AnyConfig) -> AnyConfig:
     if isinstance(config, DigitsConfig):
         return config
     try:
+        if envs.is_foreign(config.task):
+            return config
         impl = physics.resolve(config.impl, threads=config.threads or None)
     except ValueError as error:
         raise UserError(str(error)) from None

@@ -1,6 +1,6 @@
 """Learning curves."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from itertools import cycle, product
 from pathlib import Path
@@ -54,9 +54,9 @@ class Record(NamedTuple):
     """What a run wrote down.
 
     Attributes:
-      training: the columns of the curves; for learning curves `steps`, `minutes`, `success` and
-        `returns` of every update that ended episodes.
-      held_out: `steps`, `success` and `returns` of every evaluation, if there are any.
+      training: the columns of the curves; for learning curves `steps`, `minutes`, `returns` and,
+        if the task knows it, `success` of every update that ended episodes.
+      held_out: `steps` and the same of every evaluation, if there are any.
     """
 
     training: Columns
@@ -128,13 +128,15 @@ def read(folder: Path) -> Record:
     Raises:
       UserError: a table is missing or cannot be read, or no episode has ended yet.
     """
-    names = ("steps", *YLABELS)
+    there = metrics.read(folder, METRICS)
+    known = [name for name in YLABELS if name in there or not there]
+    names = ("steps", *dict.fromkeys([*known, "returns"]))
     training = read_columns(folder, METRICS, names)
     seconds = read_columns(folder, TIMING, ("seconds",))["seconds"]
     rows = min(len(training["steps"]), len(seconds))
     training = {name: values[:rows] for name, values in training.items()}
     training["minutes"] = seconds[:rows] / 60
-    ended = np.isfinite(training["success"]) & np.isfinite(training["returns"])
+    ended = np.all([np.isfinite(training[name]) for name in known], axis=0)
     if not ended.any():
         raise UserError(f"{folder} has nothing to draw yet: no episode has ended.")
     evaluated = bool(metrics.read(folder, EVALUATIONS))
@@ -158,12 +160,17 @@ def read_columns(folder: Path, file: str, names: Sequence[str]) -> Columns:
 
 
 def draw(groups: list[Group], statistic: str) -> Figure:
-    """Draws success and return (columns) against environment steps and wall time (rows)."""
-    _, axes = plt.subplots(2, 2, figsize=(10, 6.8), sharex="row", sharey="col")
+    """Draws success, if all tasks know it, and return (columns) against environment steps and wall
+    time (rows)."""
+    records = [record for _, found in groups for record in found]
+    ylabels = {y: YLABELS[y] for y in YLABELS if all(y in record.training for record in records)}
+    size = {"figsize": (5 * len(ylabels), 6.8), "squeeze": False}
+    _, axes = plt.subplots(2, len(ylabels), **size, sharex="row", sharey="col")
     lines = "episodes of training, exploring"
-    figure = draw_curves(axes, groups, statistic, (XLABELS, YLABELS), color_of, lines)
-    axes[0, 0].set_ylim(-0.03, 1.03)
-    axes[0, 1].yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    figure = draw_curves(axes, groups, statistic, (XLABELS, ylabels), color_of, lines)
+    if "success" in ylabels:
+        axes[0, 0].set_ylim(-0.03, 1.03)
+    axes[0, -1].yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     return figure
 
 
@@ -196,7 +203,7 @@ def draw_curves(
             draw_training(axis, curves, reduce_runs, look)
         evaluated = [record.held_out for record in records if record.held_out]
         if evaluated:
-            draw_held_out(axes[0], evaluated, reduce_runs, color)
+            draw_held_out(axes[0], evaluated, labels[1], reduce_runs, color)
             circles = "\nCircles: held-out episodes, action means"
     if any(len(records) > 1 for _, records in groups):
         explanation += f"; {word} over runs and its 95 % bootstrap interval"
@@ -279,10 +286,14 @@ def draw_training(
 
 
 def draw_held_out(
-    axes: np.ndarray, evaluations: list[Columns], reduce_runs: Statistic, color: str
+    axes: np.ndarray,
+    evaluations: list[Columns],
+    columns: Iterable[str],
+    reduce_runs: Statistic,
+    color: str,
 ) -> None:
     """Draws the evaluations at the steps at which all of a group's evaluated runs made one."""
-    steps = reduce(np.intersect1d, [columns["steps"] for columns in evaluations])
-    for axis, y in zip(axes, YLABELS, strict=True):
-        values = [columns[y][np.isin(columns["steps"], steps)] for columns in evaluations]
+    steps = reduce(np.intersect1d, [each["steps"] for each in evaluations])
+    for axis, y in zip(axes, columns, strict=True):
+        values = [each[y][np.isin(each["steps"], steps)] for each in evaluations]
         axis.plot(steps, reduce_runs(values, axis=0), "o", color=color, **CIRCLE)

@@ -57,12 +57,14 @@ def pace(steps: int, total: int, speed: float) -> str:
 def learning(metrics: dict[str, float], evaluation: dict[str, float] | None) -> str:
     """How well a run learns; `nan` counts episodes and minibatches that were not finite."""
     figures = [
-        f"success {metrics['success']:.2f}",
+        *([f"success {metrics['success']:.2f}"] if "success" in metrics else []),
         f"return {metrics['returns']:,.0f}",
         f"kl {metrics['kl']:.3f}",
         f"clipped {metrics['clip_fraction']:.2f}",
         f"nan {metrics['broken_episodes'] + metrics['skipped_minibatches']:.0f}",
     ]
     if evaluation:
-        figures.append(f"evaluated {evaluation['success']:.2f}")
+        known = "success" in evaluation
+        told = f"{evaluation['success']:.2f}" if known else f"{evaluation['returns']:,.0f}"
+        figures.append(f"evaluated {told}")
     return "  ".join(figures)

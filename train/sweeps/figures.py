@@ -20,6 +20,8 @@ TITLES = {
     "success": "success at the end\n(held-out episodes, action means)",
     "area": "success on average over the training\n(exploring)",
 }
+RETURNS = {"returns": "return at the end\n(held-out episodes, action means)"}
+"""Where the tasks know no success."""
 COLORS = "viridis"
 BEHIND = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}  # of texts
 MOST_CURVES = 12
@@ -62,7 +64,7 @@ def draw_best(
 
 def has_curve(run: Run) -> bool:
     """Whether an episode has ended: a loser may have been stopped before that."""
-    return bool(np.any(np.isfinite(metrics.read(run.folder)["success"])))
+    return bool(np.any(np.isfinite(metrics.read(run.folder)["returns"])))
 
 
 def key(value: Any) -> Any:
@@ -82,9 +84,26 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def measures_of(rows: Sequence[Row]) -> list[str]:
-    """What every setting has; those that stopped early have no area."""
-    return [name for name in TITLES if all(row[name] is not None for row in rows)]
+def measures_of(rows: Sequence[Row]) -> dict[str, str]:
+    """What every setting has, with what it is; those that stopped early have no area."""
+    if any(row["success"] is None for row in rows):
+        return RETURNS
+    return {
+        name: title for name, title in TITLES.items() if all(row[name] is not None for row in rows)
+    }
+
+
+def ends_of(rows: Sequence[Row], measure: str) -> tuple[float, float]:
+    """Between which all values of a measure lie."""
+    if measure in TITLES:
+        return 0.0, 1.0
+    values = [row[measure] for row in rows]
+    return min(values), max(values)
+
+
+def unit_of(measure: str) -> str:
+    """What an axis of a measure says."""
+    return "success rate" if measure in TITLES else "return"
 
 
 def panels(measures: Sequence[str], *, height: float) -> tuple[Figure, list[Axes]]:
@@ -99,7 +118,7 @@ def line(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     (name,), measures = names, measures_of(rows)
     values = values_of(rows, name)
     by_value = {key(row[name]): row for row in rows}
-    figure, axes = panels(measures, height=4)
+    figure, axes = panels(list(measures), height=4)
     for axis, measure in zip(axes, measures, strict=True):
         mean, low, high = (
             np.array([by_value[value][measure + end] for value in values])
@@ -109,8 +128,10 @@ def line(rows: Sequence[Row], names: Sequence[str]) -> Figure:
         look = {"marker": "o", "linestyle": joined, "capsize": 4, "color": "C0"}
         axis.errorbar(range(len(values)), mean, (mean - low, high - mean), **look)
         axis.set_xticks(range(len(values)), [shown(value) for value in values])
-        axis.set(xlabel=words(name), ylabel="success rate", ylim=(-0.03, 1.03))
-        axis.set_title(TITLES[measure], fontsize="medium")
+        axis.set(xlabel=words(name), ylabel=unit_of(measure))
+        if measure in TITLES:
+            axis.set_ylim(-0.03, 1.03)
+        axis.set_title(measures[measure], fontsize="medium")
         plots.frame(axis)
     return figure
 
@@ -120,35 +141,37 @@ def heat_map(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     measures = measures_of(rows)
     columns, lines = (values_of(rows, name) for name in names)
     place = {(key(row[names[0]]), key(row[names[1]])): row for row in rows}
-    figure, axes = panels(measures, height=1.6 + 0.75 * len(lines))
-    for axis, measure in zip(axes, measures, strict=True):
+    figure, axes = panels(list(measures), height=1.6 + 0.75 * len(lines))
+    norms = [Normalize(*ends_of(rows, measure)) for measure in measures]
+    for axis, measure, norm in zip(axes, measures, norms, strict=True):
         cells = np.array([[place[x, y][measure] for x in columns] for y in lines])
-        axis.imshow(cells, cmap=COLORS, vmin=0, vmax=1, aspect="auto", origin="lower")
+        axis.imshow(cells, cmap=COLORS, norm=norm, aspect="auto", origin="lower")
         for j, y in enumerate(lines):
             for i, x in enumerate(columns):
                 text = interval(place[x, y], measure).replace(" (", "\n(")
-                color = "black" if cells[j, i] > 0.5 else "white"
+                color = "black" if norm(cells[j, i]) > 0.5 else "white"
                 axis.text(i, j, text, ha="center", va="center", color=color, fontsize="small")
         axis.set_xticks(range(len(columns)), [shown(value) for value in columns])
         axis.set_yticks(range(len(lines)), [shown(value) for value in lines])
         axis.set(xlabel=words(names[0]), ylabel=words(names[1]))
-        axis.set_title(TITLES[measure], fontsize="medium")
-    colors = plt.cm.ScalarMappable(Normalize(0, 1), COLORS)
-    figure.colorbar(colors, ax=axes, label="success rate")
+        axis.set_title(measures[measure], fontsize="medium")
+    colors = plt.cm.ScalarMappable(norms[0], COLORS)
+    figure.colorbar(colors, ax=axes, label=unit_of(next(iter(measures))))
     return figure
 
 
 def parallel(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     """A line for each setting through its values, in the color of its success; the best on top."""
-    measure = measures_of(rows)[-1]
+    measure, title = list(measures_of(rows).items())[-1]
+    norm = Normalize(*ends_of(rows, measure))
     color = plt.get_cmap(COLORS)
     figure, (axis,) = panels([measure], height=4.6)
     figure.set_size_inches(max(6.0, 1.9 * len(names) + 2.5), 4.6)
     scales = [scale(values_of(rows, name)) for name in names]
     for order, row in enumerate(reversed(rows)):
         heights = [places[key(row[name])] for places, name in zip(scales, names, strict=True)]
-        success = row[measure]
-        look = {"color": color(success), "linewidth": 1 + 2 * success, "zorder": order}
+        merit = float(norm(row[measure]))
+        look = {"color": color(merit), "linewidth": 1 + 2 * merit, "zorder": order}
         axis.plot(range(len(names)), heights, **look)
     for x, places in enumerate(scales):
         values = list(places)
@@ -161,8 +184,8 @@ def parallel(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     axis.set_yticks([])
     axis.set_xlim(-0.1, len(names) - 0.7)
     axis.spines[["top", "right", "bottom", "left"]].set_visible(False)
-    label = TITLES[measure].replace("\n", " ")
-    figure.colorbar(plt.cm.ScalarMappable(Normalize(0, 1), color), ax=axis, label=label)
+    label = title.replace("\n", " ")
+    figure.colorbar(plt.cm.ScalarMappable(norm, color), ax=axis, label=label)
     return figure
 
 

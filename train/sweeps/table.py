@@ -81,15 +81,17 @@ def trained(member: Run, rows: dict[str, list[float]]) -> Row:
     `success` and its Wilson interval, `returns` and `distance` (m) are those of the final
     evaluation, `best_success` that of the best one while training, after `best_steps`. `area` is
     success while exploring, averaged over the whole training; there is none if it stopped early.
+    None stands for what the task does not know; where that is success, `area` is of the return.
     """
     evaluation, evaluations = member.evaluation, metrics.read(member.folder, EVALUATIONS)
     ends = ("success", "success_low", "success_high", "episodes", "returns", "distance")
     whole = len(rows["steps"]) == member.config.updates
+    explored = rows["success" if "success" in rows else "returns"]
     return {
-        **{name: evaluation[name] for name in ends},
-        "best_success": max(evaluations["success"]) if evaluations else None,
+        **{name: evaluation.get(name) for name in ends},
+        "best_success": max(evaluations.get("success", []), default=None),
         "best_steps": metrics.best_evaluation(member.folder),
-        "area": float(np.mean(np.nan_to_num(rows["success"]))) if whole else None,
+        "area": float(np.mean(np.nan_to_num(explored))) if whole else None,
         **{name: int(rows[name][-1]) for name in ("broken_episodes", "skipped_minibatches")},
     }
 
@@ -118,8 +120,9 @@ def setting_rows(sweep: Sweep, members: Sequence[Row]) -> list[Row]:
     """Each setting's means over its seeds with 95 % bootstrap intervals, the best first.
 
     The best of `ndp sweep` was not stopped early, or latest, and has the highest success, to two
-    decimals, then the largest area. That of `ndp imitate` has the lowest error or, of clones, the
-    highest success and then the lowest error; one with a member that came to nothing is last.
+    decimals, or return where there is no success, then the largest area. That of `ndp imitate` has
+    the lowest error or, of clones, the highest success and then the lowest error; one with a member
+    that came to nothing is last.
     """
     configs = {member.setting: member.config for member in sweep.runs}
 
@@ -127,7 +130,8 @@ def setting_rows(sweep: Sweep, members: Sequence[Row]) -> list[Row]:
         config = configs[row["setting"]]
         if isinstance(config, TrainConfig):
             share = row["steps"] / (config.updates * config.steps_per_update)
-            return share, round(row["success"], 2), row["area"] or 0.0, -row["setting"]
+            end = row["returns"] if row["success"] is None else round(row["success"], 2)
+            return share, end, row["area"] or 0.0, -row["setting"]
         success, error = row.get("success"), row["error"]
         return (
             -1.0 if success is None else success,
@@ -172,6 +176,8 @@ def write_csv(sweep: Sweep, name: str, rows: Sequence[Row]) -> None:
 def summary(sweep: Sweep) -> Table:
     """The best settings and how they measure, for people."""
     rows, measures = read(sweep)["settings"], SUMMARIZED[type(sweep.runs[0].config)]
+    if all(row.get("success", 0) is None for row in rows):
+        measures = ("returns", "area")
     view = Table(box=SIMPLE, pad_edge=False)
     names = [name.replace("_", " ") for name in sweep.over]
     for name in (*names, "seeds", "steps", *measures):

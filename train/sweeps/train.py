@@ -23,6 +23,7 @@ from train.rl.population import Population, Programs, make_programs
 from train.rl.ppo import row
 from train.rl.train import evaluation_due, measured
 from train.runs import checkpoint, loop, physics, run
+from train.runs.checks import is_foreign
 from train.sweeps import figures, table
 from train.sweeps.folder import Run, Sweep, fresh, settled
 from train.sweeps.grid import Grid
@@ -69,7 +70,8 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
       UserError, Stopped, Interrupted: as `sweep`.
     """
     console.print(f"Sweep folder {found.folder}", soft_wrap=True)
-    for line in dict.fromkeys(physics.line(member.config) for member in found.runs):
+    ours = [member.config for member in found.runs if not is_foreign(member.config.task)]
+    for line in dict.fromkeys(map(physics.line, ours)):
         console.print(line)
     again = hint("sweep", "--resume", found.folder)
     needs = f"{len(found.runs)} members with {found.runs[0].config.num_envs} environments each"
@@ -333,7 +335,7 @@ def ranking(
     """All slots, those of the best setting first: by mean success over its seeds, then return."""
     scores: dict[int, list[tuple[float, float]]] = {}
     for member, evaluation in evaluations.items():
-        score = evaluation["success"], evaluation["returns"]
+        score = evaluation.get("success", 0.0), evaluation["returns"]
         scores.setdefault(group[member].setting, []).append(score)
     means = {setting: tuple(np.mean(each, axis=0)) for setting, each in scores.items()}
 
@@ -360,17 +362,18 @@ def work(plan: Plan, config: TrainConfig, blocks: int) -> list[int]:
 
 def learning(told: dict[int, dict[str, float]], evaluations: dict[int, dict[str, float]]) -> str:
     """How well the members learn that are still trained."""
-    success = [row["success"] for row in told.values()]
+    measure = "success" if all("success" in row for row in told.values()) else "returns"
+    found = [row[measure] for row in told.values()]
     faults = sum(row["broken_episodes"] + row["skipped_minibatches"] for row in told.values())
     figures = [
         f"{len(told)} members",
-        f"success median {np.median(success):.2f}",
-        f"best {max(success):.2f}",
+        f"{measure} median {np.median(found):,.2f}",
+        f"best {max(found):,.2f}",
         f"nan {faults:.0f}",
     ]
     if evaluations:
-        best = max(evaluation["success"] for evaluation in evaluations.values())
-        figures.append(f"evaluated best {best:.2f}")
+        best = max(evaluation[measure] for evaluation in evaluations.values())
+        figures.append(f"evaluated best {best:,.2f}")
     return "  ".join(figures)
 
 
