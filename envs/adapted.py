@@ -128,7 +128,7 @@ class Adapted(Env):
         self.made_of, self.options = env, options
         self.trace = options["trace"]
         name = type(env).__name__
-        self.dt = float(options["dt"] or getattr(env, "dt", 0.0))
+        self.dt = round(float(options["dt"] or getattr(env, "dt", 0.0)), 9)
         if not self.dt > 0:
             raise ValueError(f"{name} has no dt; give its seconds per step.")
         self.episode_length = options["episode_length"] or own_episode_length(env)

@@ -122,13 +122,9 @@ def gains(
       dofs: of the joints.
       dt: s between two evaluations.
     """
-    data = mujoco.MjData(model)
-    mujoco.mj_forward(model, data)
-    inertia = np.zeros((model.nv, model.nv))
-    mujoco.mj_fullM(model, inertia, data.qM)
     limited = model.actuator_ctrllimited[actuators].astype(bool)
     full = np.where(limited, np.abs(model.actuator_ctrlrange[actuators]).max(axis=1), 1.0)
     force = full * model.actuator_gear[actuators, 0] * model.actuator_gainprm[actuators, 0]
-    acceleration = force / np.diag(inertia)[dofs]
+    acceleration = force / model.dof_M0[dofs]
     frequency = BANDWIDTH / dt
     return frequency**2 / acceleration, 2 * frequency / acceleration
