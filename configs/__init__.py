@@ -95,7 +95,9 @@ PRESETS: Registry[TrainConfig] = Registry(
 """Of ndp, by task."""
 
 IMITATED: Registry[ImitateConfig] = Registry(
-    {"digits": DigitsConfig(), **{task: clone(task) for task in PRESETS}}, clone
+    {"digits": DigitsConfig(), **{task: clone(task) for task in PRESETS}},
+    clone,
+    envs.is_task,
 )
 
 __all__ = [

@@ -22,6 +22,7 @@ already, as `package.module:factory`, a function or class that makes it of no ar
 import difflib
 import functools
 import importlib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from envs import physics
@@ -81,10 +82,7 @@ def _outside(task: str) -> Any:
     with importing_mjx():
         found = load(task)
     if not callable(found):
-        raise ValueError(
-            f"{task} is no task; name a class that is an envs.base.MjxEnv, or a function that "
-            "makes an environment."
-        )
+        raise _no_task(task)
     return found
 
 
@@ -102,8 +100,7 @@ def is_task(name: str) -> bool:
 
 
 def is_foreign(task: str) -> bool:
-    """Whether the environment of a task is adapted; those who import nothing for others' names say
-    so of ours.
+    """Whether the environment of a task is adapted.
 
     Raises `ValueError` for an unknown task.
     """
@@ -122,22 +119,30 @@ def _foreign(task: str, impl: str) -> Any:
             return load_of_suite(task, impl=impl)
         if impl != "auto":
             raise ValueError(f"{task} brings its own physics; leave out --impl {impl}.")
-        return _outside(task)()
+        factory = _outside(task)
+        try:
+            inspect.signature(factory).bind()
+        except TypeError as error:
+            raise ValueError(f"{task} must need no arguments, but it has a {error}.") from None
+        env = factory()
+    if not all(hasattr(env, name) for name in ("reset", "step", "action_size")):
+        raise _no_task(task)
+    return env
+
+
+def _no_task(task: str) -> ValueError:
+    return ValueError(
+        f"{task} is no task; name a class that is an envs.base.MjxEnv, or a function that makes an "
+        "environment of brax, Playground or their kind."
+    )
 
 
 def _adapt(env: Any, options: dict[str, Any]) -> Any:
     """An environment, or what somebody has adapted, with these options."""
     from envs.adapted import Adapted
 
-    if isinstance(env, Adapted):
-        return adapt(env.made_of, **env.options | options)
-    for method in ("reset", "step", "action_size"):
-        if not hasattr(env, method):
-            raise ValueError(
-                f"{type(env).__name__} has no {method}; give a brax Env, a Playground MjxEnv or "
-                "something like them."
-            )
-    return adapt(env, **options)
+    made_of, told = (env.made_of, env.options) if isinstance(env, Adapted) else (env, {})
+    return adapt(made_of, **told | options)
 
 
 def script(task: str) -> Any:
@@ -145,6 +150,8 @@ def script(task: str) -> Any:
 
     Raises `ValueError` for an unknown task and for one without.
     """
+    if is_of_suite(task):
+        raise ValueError(f"{task} has no script that demonstrates it.")
     found = getattr(module(task), "scripted", None)
     if found is None:
         raise ValueError(f"The task {task} has no function `scripted` in its module; write one.")

@@ -270,7 +270,7 @@ class Adapted(Env):
         start = self.made_of.reset(jax.random.key_data(rng) if typed else rng)
         return jax.tree.map(strong, start)
 
-    def _seen(self, obs: Any) -> list[Array]:
+    def _seen(self, obs: Any) -> list[Any]:
         return jax.tree.leaves(obs[self._key] if self._key else obs)
 
     def _state(self, told: Any, kept: Any, memory: dict[str, Array]) -> State:

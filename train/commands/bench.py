@@ -9,7 +9,7 @@ from rich.console import Console
 
 from configs import PRESETS, DigitsConfig, TrainConfig
 from train.commands.command import Command, check_count, check_task
-from train.runs.checks import check
+from train.runs.checks import check, is_foreign
 from train.system.errors import UserError
 
 
@@ -57,6 +57,10 @@ class Bench(Command):
             check_count("--members", members)
         for task in self.tasks:
             check_task(task)
+            if is_foreign(task) and not (self.members or self.training):
+                raise UserError(
+                    f"{task} brings its own physics, which is not timed; add --training."
+                )
             if self.members or self.training:
                 check(self.learner(task))
 

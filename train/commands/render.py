@@ -25,6 +25,7 @@ from train.commands.command import (
     make_folder_of,
 )
 from train.runs import physics
+from train.runs.checks import is_foreign
 from train.runs.run import Which, changed, load_any
 from train.system.errors import UserError
 
@@ -203,7 +204,8 @@ def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
     from train.rl.evaluate import held_out_key
 
     task, name = command.what, command.controller or "scripted"
-    env = make_env(physics.resolved(replaced(IMITATED[task], command.simulation.changes)))
+    config = PRESETS[task] if is_foreign(task) else IMITATED[task]
+    env = make_env(physics.resolved(replaced(config, command.simulation.changes)))
     lanes = min(command.episodes, BATCH)
     memory.check_play(env, num_envs=lanes, episodes=command.episodes)
     control = make_controller(name, task, env)
