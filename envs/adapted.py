@@ -214,7 +214,7 @@ class Adapted(Env):
     def _found_controller(self, name: str) -> str:
         if self._actuators is None:
             raise ValueError(f"The controller for {name} cannot be found; name one.")
-        kinds = {kind_of(self.mj_model, actuator) for actuator in self._actuators}
+        kinds = {kind_of(self.mj_model, int(actuator)) for actuator in self._actuators}
         if len(kinds) > 1 or "unknown" in kinds:
             raise ValueError(
                 f"The actuators of {name} do not say what controls them; name one controller of "

@@ -332,6 +332,7 @@ def test_names_are_known_before_anything_is_compiled(task, options, sentence):
         envs.make(task, **options)
 
 
+@pytest.mark.filterwarnings("ignore:Accessing .* directly from `Data`:DeprecationWarning")
 def test_an_environment_of_brax_is_one():
     env = envs.make("brax/reacher", chunk=5)
     assert isinstance(env, Adapted)
