@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import mujoco
 import numpy as np
 from brax.envs.base import Env, State
 from flax import struct
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from envs.controllers import (
     Controller,
@@ -99,18 +99,18 @@ class Inner(struct.PyTreeNode):
     state: Any
 
     @property
-    def qpos(self) -> Float[Array, "..."]:
+    def qpos(self) -> Any:
         return coordinates(self.state)[0]
 
     @property
-    def mocap_pos(self) -> Float[Array, "..."]:
+    def mocap_pos(self) -> Any:
         return getattr(physics_of(self.state), "mocap_pos", self._none(3))
 
     @property
-    def mocap_quat(self) -> Float[Array, "..."]:
+    def mocap_quat(self) -> Any:
         return getattr(physics_of(self.state), "mocap_quat", self._none(4))
 
-    def _none(self, size: int) -> Float[Array, "..."]:
+    def _none(self, size: int) -> Array:
         return jnp.zeros((*self.qpos.shape[:-1], 0, size))
 
 
@@ -141,106 +141,32 @@ class Adapted(Env):
         self._key = observation_key(start.obs, options["observation"])
         self._seen_size = int(sum(np.prod(x.shape, dtype=int) for x in self._seen(start.obs)))
         self._size = int(env.action_size)
-        self._find_joints(start)
-        self._controller = self._make_controller()
+        self._moving = moving(env, self.mj_model, start, options["joints"])
+        self._others = np.setdiff1d(np.arange(self._size), self._moving.actions)
+        self._controller = controller_of(self._moving, self.mj_model, options, name, dt=self.dt)
         is_increment = isinstance(self._controller, PositionIncrement)
         self.action_limit = 1.0 if is_increment else LARGEST_ACTION
         self._measures = measures(start, options)
-
-    # What is found out beforehand.
-
-    def _find_joints(self, start: Any) -> None:
-        """Who moves, by which of the environment's actions."""
-        joints, name = self.options["joints"], type(self.made_of).__name__
-        self._actuators = self._dofs = None
-        if callable(joints):
-            self._read: Joints = joints
-            told = jax.eval_shape(joints, start)
-            shapes = [x.shape for x in jax.tree.leaves(told)]
-            if len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 1:
-                raise ValueError(
-                    f"joints of {name} must give positions and velocities of the same shape (D,), "
-                    f"not {', '.join(map(str, shapes))}."
-                )
-            self._moves = np.arange(shapes[0][0])
-            if len(self._moves) > self._size:
-                raise ValueError(
-                    f"joints of {name} tell of {len(self._moves)}, but its actions are "
-                    f"{self._size}; tell only of those that an action moves."
-                )
-        else:
-            model = self.mj_model
-            if model is None:
-                raise ValueError(f"{name} has no MuJoCo model; give joints as a function.")
-            if model.nu != self._size:
-                raise ValueError(
-                    f"{name} has {self._size} actions, but its model {model.nu} actuators; give "
-                    "joints as a function from Python."
-                )
-            ids, actuators = driven(model, joints, name)
-            positions, self._dofs = model.jnt_qposadr[ids], model.jnt_dofadr[ids]
-            self._moves = self._actuators = actuators
-            dofs = self._dofs
-
-            def read(state: Any) -> tuple[Array, Array]:
-                position, velocity = coordinates(state)
-                return position[positions], velocity[dofs]
-
-            self._read = read
-        self._others = np.setdiff1d(np.arange(self._size), self._moves)
-
-    def _make_controller(self) -> Controller:
-        told, name = self.options["controller"], type(self.made_of).__name__
-        if callable(told):
-            return told
-        if told == "auto":
-            told = self._found_controller(name)
-        if told == "increment":
-            return PositionIncrement()
-        if told == "position":
-            return PositionTarget(self.options["unit"])
-        if told == "velocity":
-            return VelocityTarget(self.options["unit"])
-        if told != "torque":
-            raise ValueError(f"controller is {told!r}; it must be one of {', '.join(CONTROLLERS)}.")
-        kp, kd = self.options["kp"], self.options["kd"]
-        if not (kp and kd):
-            if self._actuators is None:
-                raise ValueError(f"The gains for {name} cannot be found; give kp and kd.")
-            found = gains(self.mj_model, self._actuators, self._dofs, dt=self.dt)
-            kp, kd = kp or found[0], kd or found[1]
-        return Torque(kp, kd)
-
-    def _found_controller(self, name: str) -> str:
-        if self._actuators is None:
-            raise ValueError(f"The controller for {name} cannot be found; name one.")
-        kinds = {kind_of(self.mj_model, int(actuator)) for actuator in self._actuators}
-        if len(kinds) > 1 or "unknown" in kinds:
-            raise ValueError(
-                f"The actuators of {name} do not say what controls them; name one controller of "
-                f"{', '.join(CONTROLLERS)}."
-            )
-        return kinds.pop()
 
     # brax's interface.
 
     def reset(self, rng: PRNGKeyArray) -> State:
         """A fresh start."""
         start = self._begin(rng)
-        memory = {"step": jnp.zeros((), jnp.int32), "target": self._read(start)[0]}
+        memory = {"step": jnp.zeros((), jnp.int32), "target": self._moving.read(start)[0]}
         return self._state(start, start, memory)
 
     def step(self, state: State, action: Float[Array, " A"]) -> State:
         """Lets the controller ask for what the joints are to do."""
         before, memory = state.pipeline_state.state, state.info  # pyright: ignore
-        position, velocity = self._read(before)
-        count = len(self._moves)
+        position, velocity = self._moving.read(before)
+        count = len(self._moving.actions)
         asked = jnp.clip(action[:count], -self.action_limit, self.action_limit)
         change = self.action_scale * asked
         plans = memory["step"] % self.options["chunk"] == 0
         target = jnp.where(plans, position, memory["target"]) + change
         moved = self._controller(Motion(asked, position, velocity, target, change / self.dt))
-        own = jnp.zeros(self._size, action.dtype).at[self._moves].set(moved)
+        own = jnp.zeros(self._size, action.dtype).at[self._moving.actions].set(moved)
         own = own.at[self._others].set(jnp.clip(action[count:], -1.0, 1.0))
         # A copy, because some write into the dicts of a state.
         after = self.made_of.step(jax.tree.map(lambda x: x, before), own)
@@ -262,7 +188,7 @@ class Adapted(Env):
     def robot_state(self, state: State) -> tuple[Float[Array, " D"], Float[Array, " D"]]:
         """Position and velocity of what moves: rad and rad/s, or m and m/s."""
         inner: Any = state.pipeline_state
-        position, velocity = self._read(inner.state)
+        position, velocity = self._moving.read(inner.state)
         return position.astype(float), velocity.astype(float)
 
     def _begin(self, rng: PRNGKeyArray) -> Any:
@@ -278,7 +204,7 @@ class Adapted(Env):
         cut = {"truncation": told.info["truncation"]} if "truncation" in told.info else {}
         seen = [jnp.ravel(jnp.asarray(x, float)) for x in self._seen(told.obs)]
         return State(
-            pipeline_state=Inner(kept),
+            pipeline_state=Inner(kept),  # pyright: ignore[reportArgumentType]
             obs=jnp.concatenate(seen),
             reward=jnp.asarray(told.reward, float),
             done=jnp.asarray(told.done, float),
@@ -292,7 +218,7 @@ def physics_of(state: Any) -> Any:
     return state.data if hasattr(state, "data") else state.pipeline_state
 
 
-def coordinates(state: Any) -> tuple[Array, Array]:
+def coordinates(state: Any) -> tuple[Any, Any]:
     """Generalised positions and velocities."""
     data = physics_of(state)
     return (data.qpos, data.qvel) if hasattr(data, "qpos") else (data.q, data.qd)
@@ -305,7 +231,7 @@ def model_of(env: Any) -> mujoco.MjModel | None:
 
 def own_episode_length(env: Any) -> int:
     """What an environment says of itself, or what brax assumes."""
-    config = getattr(env, "_config", None)
+    config: Any = getattr(env, "_config", None)
     said = config.get("episode_length") if hasattr(config, "get") else None
     return int(getattr(env, "episode_length", None) or said or EPISODE_LENGTH)
 
@@ -328,6 +254,98 @@ def observation_key(obs: Any, told: str) -> str:
     if key not in obs:
         raise ValueError(f"The observations are {', '.join(obs)}; name one of them, not {key!r}.")
     return key
+
+
+class Moving(NamedTuple):
+    """What the primitive moves.
+
+    Attributes:
+      read: their positions and velocities, from the environment's state.
+      actions: of the environment, that move them.
+      dofs: of the model, that they are; None where a function tells of them.
+    """
+
+    read: Joints
+    actions: Int[np.ndarray, " D"]
+    dofs: Int[np.ndarray, " D"] | None
+
+
+def moving(
+    env: Any, model: mujoco.MjModel | None, start: Any, joints: Sequence[str] | Joints
+) -> Moving:
+    """Who moves, by which of the environment's actions."""
+    name, size = type(env).__name__, int(env.action_size)
+    if callable(joints):
+        told = jax.eval_shape(joints, start)
+        shapes = [x.shape for x in jax.tree.leaves(told)]
+        if len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 1:
+            raise ValueError(
+                f"joints of {name} must give positions and velocities of the same shape (D,), "
+                f"not {', '.join(map(str, shapes))}."
+            )
+        count = shapes[0][0]
+        if count > size:
+            raise ValueError(
+                f"joints of {name} tell of {count}, but its actions are {size}; tell only of those "
+                "that an action moves."
+            )
+        return Moving(joints, np.arange(count), None)
+    if model is None:
+        raise ValueError(f"{name} has no MuJoCo model; give joints as a function.")
+    if model.nu != size:
+        raise ValueError(
+            f"{name} has {size} actions, but its model {model.nu} actuators; give joints as a "
+            "function from Python."
+        )
+    ids, actuators = driven(model, joints, name)
+    positions, dofs = model.jnt_qposadr[ids], model.jnt_dofadr[ids]
+
+    def read(state: Any) -> tuple[Array, Array]:
+        position, velocity = coordinates(state)
+        return position[positions], velocity[dofs]
+
+    return Moving(read, actuators, dofs)
+
+
+def controller_of(
+    moving: Moving,
+    model: mujoco.MjModel | None,
+    options: dict[str, Any],
+    env: str,
+    *,
+    dt: float,
+) -> Controller:
+    """Somebody's controller, or the one that is named or found."""
+    told = options["controller"]
+    known = model is not None and moving.dofs is not None
+    if callable(told):
+        return cast(Controller, told)
+    if told == "auto":
+        if not known:
+            raise ValueError(f"The controller for {env} cannot be found; name one.")
+        kinds = {kind_of(model, int(actuator)) for actuator in moving.actions}
+        if len(kinds) > 1 or "unknown" in kinds:
+            raise ValueError(
+                f"The actuators of {env} do not say what controls them; name one controller of "
+                f"{', '.join(CONTROLLERS)}."
+            )
+        (told,) = kinds
+    match told:
+        case "increment":
+            return PositionIncrement()
+        case "position":
+            return PositionTarget(options["unit"])
+        case "velocity":
+            return VelocityTarget(options["unit"])
+        case "torque":
+            kp, kd = options["kp"], options["kd"]
+            if not (kp and kd):
+                if not known or moving.dofs is None:
+                    raise ValueError(f"The gains for {env} cannot be found; give kp and kd.")
+                found = gains(model, moving.actions, moving.dofs, dt=dt)
+                kp, kd = kp or found[0], kd or found[1]
+            return Torque(kp, kd)
+    raise ValueError(f"controller is {told!r}; it must be one of {', '.join(CONTROLLERS)}.")
 
 
 def driven(model: mujoco.MjModel, names: Sequence[str], env: str) -> tuple[np.ndarray, np.ndarray]:

@@ -92,7 +92,7 @@ class Arm(Env):
             obs=position,
             reward=-jnp.sum(position**2),
             done=(position[0] > 2).astype(float),
-            info={"asked": action},
+            info=state.info | {"asked": action},
         )
 
 
@@ -215,7 +215,9 @@ def test_types_are_set_right(wide):
         env = envs.adapt(Careless())
         first = env.reset(jax.random.key(0))
         then = jax.jit(env.step)(first, jnp.zeros(2))
-        assert jax.tree.map(jax.typeof, then) == jax.tree.map(jax.typeof, first)
+        assert [*map(jax.typeof, jax.tree.leaves(then))] == [
+            *map(jax.typeof, jax.tree.leaves(first))
+        ]
         assert then.reward == 1.5
         assert {first.obs.dtype, then.reward.dtype, then.done.dtype} == {jnp.zeros(()).dtype}
         jax.lax.scan(lambda s, _: (env.step(s, jnp.zeros(2)), None), first, length=2)
@@ -301,7 +303,7 @@ class Wide(Arm):
             "The controller for Arm cannot be found; name one",
         ),
         (lambda: envs.adapt(Arm(), controller="force"), "'force'; it must be one of increment"),
-        (lambda: envs.adapt(Dicts(), observation="all"), "state, privileged_state; name one"),
+        (lambda: envs.adapt(Dicts(), observation="all"), "privileged_state, state; name one"),
         (lambda: envs.adapt(Arm(), observation="all"), "no dict that has 'all'"),
         (lambda: envs.adapt(Arm(), success="won"), "no metric 'won'; those of .* reward_near"),
         (lambda: envs.adapt(VmapWrapper(Arm(), 2)), "is a batch of environments"),

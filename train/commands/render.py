@@ -30,8 +30,8 @@ from train.runs.run import Which, changed, load_any
 from train.system.errors import UserError
 
 if TYPE_CHECKING:
-    from envs.base import MjxEnv
     from ndp_jax.policies import Plan
+    from train.rl.agent import RobotEnv
     from train.rl.evaluate import Outcome
 
 FILMS = (".mp4", ".gif", ".png")
@@ -179,7 +179,7 @@ def render_policy(command: Render) -> Path:
     return path
 
 
-def learned(command: Render, folder: Path) -> "tuple[MjxEnv, Outcome, Plan | None]":
+def learned(command: Render, folder: Path) -> "tuple[RobotEnv, Outcome, Plan | None]":
     """Episodes of a run's policy, and its plans."""
     from train.rl import memory
     from train.rl.evaluate import held_out_key, make_player
@@ -196,7 +196,7 @@ def learned(command: Render, folder: Path) -> "tuple[MjxEnv, Outcome, Plan | Non
     return env, outcome, plans_of(env, config, state, outcome)
 
 
-def controlled(command: Render) -> "tuple[MjxEnv, Outcome, Plan | None]":
+def controlled(command: Render) -> "tuple[RobotEnv, Outcome, Plan | None]":
     """Episodes of a task under a controller, which plans nothing."""
     from train.rl import memory
     from train.rl.agent import make_env

@@ -177,6 +177,8 @@ def make_batch(
         )
         inputs, poses = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), before)
         wanted = transitions.extras.swapaxes(0, 1).reshape(BATCH, env.episode_length, -1)
+        if final.success is None:
+            raise UserError(f"{type(env).__name__} knows no success, which demonstrations need.")
         return Played(inputs, wanted, poses, final.success > 0)
 
     return batch

@@ -8,9 +8,8 @@ from brax.envs.base import State
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import envs
-from envs.base import MjxEnv
 from train.rl import evaluate
-from train.rl.agent import Act
+from train.rl.agent import Act, RobotEnv
 from train.rl.evaluate import Outcome
 from train.system.errors import UserError
 
@@ -20,7 +19,7 @@ CONTROLLERS = ("scripted", "random", "zero")
 BATCH = 64
 
 
-def make_controller(name: str, task: str, env: MjxEnv) -> Act:
+def make_controller(name: str, task: str, env: RobotEnv) -> Act:
     """One of `CONTROLLERS`, which act step by step.
 
     Raises:
@@ -49,7 +48,7 @@ def scripted(task: str) -> Callable[[PRNGKeyArray, State], Float[Array, "E A"]]:
     return lambda key, state: script(state)
 
 
-def play(env: MjxEnv, act: Act, key: PRNGKeyArray, *, episodes: int) -> Outcome:
+def play(env: RobotEnv, act: Act, key: PRNGKeyArray, *, episodes: int) -> Outcome:
     """Plays whole episodes with a controller."""
     lanes = min(episodes, BATCH)
 

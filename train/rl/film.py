@@ -80,7 +80,7 @@ def plans_of(env: RobotEnv, config: TrainConfig, state: TrainState, outcome: Out
 
 def first_few(outcome: Outcome) -> range:
     """The episodes that are filmed at the end of a run, fewer if fewer were played."""
-    return range(min(FILMED, len(outcome.success)))
+    return range(min(FILMED, len(outcome.returns)))
 
 
 def film(

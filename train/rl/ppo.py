@@ -317,18 +317,18 @@ def make_learner(env: RobotEnv, config: TrainConfig, *, mesh: Mesh | None = None
         policy = make_policy(env, config, state.hyper)
         inference_fn = make_inference_fn(policy, state.params, state.obs_stats)
 
-        def value(episodes: rollout.Episodes) -> Float[Array, " E"]:
+        def worth(episodes: rollout.Episodes) -> Float[Array, " E"]:
             return inference_fn(observe(env, episodes.state)).value[:, 0]
 
         def end(episodes: rollout.Episodes) -> End:
             standing = {"over": ~episodes.alive, "broken": episodes.broken}
-            return End(value=value(episodes), **standing, outcome=known(episodes))
+            return End(value=worth(episodes), **standing, outcome=known(episodes))
 
         act = make_act(env, inference_fn, make_explore(policy))
         keys = jax.random.split(noise_key, queries)
         more = {"restarts": restarts, "conclude": end} if env.ends_early else {}
         episodes, transitions, _ = rollout.collect(env, act, episodes, keys, **more, mesh=mesh)
-        bootstrap = value(episodes)
+        bootstrap = worth(episodes)
         transitions, bootstrap = replicate((transitions, bootstrap), mesh)
 
         # Rewards come step by step. To the last before a time limit belongs what would have come.

@@ -226,7 +226,7 @@ def finish(
 
 def load_run(
     folder: Path, *, which: run.Which = "latest", changes: Mapping[str, Any] = MappingProxyType({})
-) -> tuple[TrainConfig, MjxEnv, TrainState]:
+) -> tuple[TrainConfig, Any, TrainState]:
     """Configuration, environment and a checkpoint of a run folder.
 
     Args:

@@ -168,7 +168,7 @@ def test_one_decision_for_a_chunk_is_worth_what_its_steps_bring(length):
     rest = length - T
     second = sum(GAMMA**i * (T + i + 1) for i in range(rest)) + GAMMA**rest * VALUES[0]
     late = second - VALUES[0]
-    early = first + GAMMA**T * (VALUES[0] + LAMBDA * late) - VALUES[0]
+    early = first + GAMMA**T * (VALUES[0] + LAMBDA**T * late) - VALUES[0]
     found = (batch.target - batch.value).reshape(2, 4)
     np.testing.assert_allclose(found, [[early] * 4, [late] * 4], rtol=1e-5)
     np.testing.assert_array_equal(batch.mask, 1)
