@@ -15,7 +15,7 @@ the path and lets seven of eight episodes of the script succeed. They load on fi
 A task that is not ours is named `package.module:Class`: a `MjxEnv`, beside which its module may
 have `scripted`, `NOISE` and, for `ndp train`, `PRESET`, a `configs.TrainConfig`. Environments that
 know nothing of robots that are moved by primitives are adapted (`envs.adapt`): brax's by names like
-`brax/reacher`, MuJoCo Playground's like `playground/ReacherEasy`, and anybody's, or what is adapted
+`brax/reacher`, MuJoCo Playground's like `playground/CartpoleBalance`, and anybody's, or what is adapted
 already, as `package.module:factory`, a function or class that makes it of no arguments.
 """
 

@@ -1,4 +1,4 @@
-"""Environments of others by names like `brax/reacher` and `playground/ReacherEasy`."""
+"""Environments of others by names like `brax/reacher` and `playground/CartpoleBalance`."""
 
 import contextlib
 import difflib
@@ -8,6 +8,7 @@ import io
 import subprocess
 import warnings
 from collections.abc import Collection
+from importlib.metadata import version
 from typing import Any
 
 SUITES = ("brax", "playground")
@@ -66,6 +67,12 @@ def playground(name: str, impl: str) -> Any:
             f"playground/{name} needs the models of mujoco_menagerie, which Playground fetches "
             f"with git when they are first used; that failed here ({what})."
         ) from None
+    except Exception as error:  # of a Playground and a MuJoCo that do not fit
+        what = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"Playground cannot make {name} with MuJoCo {version('mujoco')} ({what}); choose "
+            "another environment."
+        ) from error
 
 
 def check_known(suite: str, name: str, known: Collection[str]) -> None:
