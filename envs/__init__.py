@@ -12,8 +12,9 @@ deviation of the noise on the actions of demonstrations, in action units, that s
 the path and lets seven of eight episodes of the script succeed. They load on first use, so that
 `import envs` alone costs nothing.
 
-A task that is not ours is named `package.module:Class`: a `MjxEnv`, beside which its module may
-have `scripted`, `NOISE` and, for `ndp train`, `PRESET`, a `configs.TrainConfig`.
+A task that is not ours is named `package.module:Class`: a `MjcfEnv`, which makes a task of a scene,
+or another `envs.base.MjxEnv`, beside which its module may have `scripted`, `NOISE` and, for
+`ndp train`, `PRESET`, a `configs.TrainConfig`.
 """
 
 import difflib
@@ -27,6 +28,7 @@ from envs.xla_flags import repair_cpu_compiler
 
 if TYPE_CHECKING:
     from envs.base import MjxEnv
+    from envs.mjcf import MjcfEnv as MjcfEnv
 
 TASKS = ("throw", "pick", "push", "soccer", "faucet")
 
@@ -47,10 +49,14 @@ def make(
     steps).
 
     Raises `ValueError` for an unknown task, for an `impl` that is unknown or cannot be had here,
-    and for `threads` where it is not C.
+    for `threads` where it is not C, and for a task that is not as it must be.
     """
-    maker = _outside(task) if is_outside(task) else module(task).make
-    return maker(impl=physics.resolve(impl, threads=threads), threads=threads, **overrides)
+    impl = physics.resolve(impl, threads=threads)
+    if not is_outside(task):
+        return module(task).make(impl=impl, threads=threads, **overrides)
+    env = _outside(task)(impl=impl, threads=threads, **overrides)
+    importlib.import_module("envs.checks").check(env)
+    return env
 
 
 def module(task: str) -> Any:
@@ -91,4 +97,7 @@ def script(task: str) -> Any:
 def __getattr__(name: str) -> Any:
     if name in TASKS:
         return module(name)
+    if name == "MjcfEnv":
+        with importing_mjx():
+            return importlib.import_module("envs.mjcf").MjcfEnv
     raise AttributeError(f"module 'envs' has no attribute {name!r}")

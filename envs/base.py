@@ -41,7 +41,7 @@ class MjxEnv(Env):
     JAX_DEBUG_INFS it never strikes, so that JAX stops at what comes out. Time limits are the
     caller's business; `episode_length` is the task's. A robot sets `action_scale`, the position
     change of a unit action in the units of `robot_state`, and `action_limit`: actions are clipped
-    to plus and minus that. `State.info` holds what is remembered of the episode (`remember`).
+    to plus and minus that. `State.info` holds what is remembered of the episode (`remember`). `home` is the settled start pose.
     """
 
     action_scale: float
@@ -61,12 +61,13 @@ class MjxEnv(Env):
     ):
         """Load `scene`; an action lasts `substeps` time steps.
 
-        A relative path starts where the module of the class is, or of one that it is made of. The reward sees the object only every `reward_delay` steps, as the release's ndp and
-        ppo-multi do: after step `first_refresh` and those that follow, before that at its start.
-        `impl` and `threads` are those of `envs.make`.
+        A relative path starts where the module of the class is, or of one that it is made of. The
+        reward sees the object only every `reward_delay` steps, as the release's ndp and ppo-multi
+        do: after step `first_refresh` and those that follow, before that at its start. `impl` and
+        `threads` are those of `envs.make`.
 
-        Raises `ValueError` for a scene that is missing, wrong or does not come to rest, and for one
-        that `impl` cannot step.
+        Raises `ValueError` for a scene that is missing or wrong, diverges before the robot is at
+        rest, or cannot be stepped by `impl`.
         """
         for name, value in (("episode_length", episode_length), ("reward_delay", reward_delay)):
             if value < 1:
@@ -77,7 +78,7 @@ class MjxEnv(Env):
         self._substeps = substeps
         self._reward_delay = reward_delay
         self.impl = physics.resolve(impl, threads=threads)
-        self._home = put(self._settle())
+        self.home = put(self._settle())
         self._locate = Kinematics(models.skeleton(self.scene))
         bare = models.without_visuals(self.scene)
         self._physics = physics.make(self.impl, bare, substeps=substeps, threads=threads)
@@ -111,7 +112,7 @@ class MjxEnv(Env):
 
     @abc.abstractmethod
     def points(self, data: Data) -> dict[str, Float[Array, "3"]]:
-        """Where things are that the task is about, m; only `reward_delay` needs an `object`."""
+        """Where things are that the task is about, m; `reward_delay` asks for an `object`."""
 
     @abc.abstractmethod
     def observe(self, data: Data, points: dict[str, Any]) -> Float[Array, "obs"]:
@@ -143,7 +144,7 @@ class MjxEnv(Env):
 
     def reset(self, rng: PRNGKeyArray) -> State:
         """A fresh draw of the episode's start; `reward` and `done` are 0."""
-        data: Any = self._locate(self.place(self._home, rng))
+        data: Any = self._locate(self.place(self.home, rng))
         points = self.points(data)
         memory = self._begin(points)
         zero = jnp.zeros(())
@@ -165,7 +166,7 @@ class MjxEnv(Env):
         sound = jnp.all(jnp.isfinite(action)) & _is_finite(after)
         if debugging():
             sound = jnp.ones_like(sound)
-        last_sound = _choose(_is_finite(before), before, self._home)
+        last_sound = _choose(_is_finite(before), before, self.home)
         data = self._locate(_choose(sound, after, last_sound))
         points = self.points(data)
         memory = self._recall(before, state.info)
@@ -192,7 +193,7 @@ class MjxEnv(Env):
             points = self.points(data)
             return self.observe(data, points | self._begin(points))
 
-        return jax.eval_shape(observe, self._home).shape[-1]
+        return jax.eval_shape(observe, self.home).shape[-1]
 
     @property
     def dt(self) -> float:
@@ -214,7 +215,13 @@ class MjxEnv(Env):
         model = self.mj_model
         data = mujoco.MjData(model)
         self.pose(data)
-        mujoco.mj_step(model, data, round(_SETTLING_TIME / model.opt.timestep))
+        steps = round(_SETTLING_TIME / model.opt.timestep)
+        mujoco.mj_step(model, data, steps)
+        if data.time < (steps - 0.5) * model.opt.timestep:  # MuJoCo has started again
+            raise ValueError(
+                f"The scene {self.scene.name} diverges before the robot is at rest; reduce the "
+                "timestep or the gains of its servos."
+            )
         rest = mujoco.MjData(model)
         for name in ("qpos", "mocap_quat", *INPUT):
             getattr(rest, name)[:] = getattr(data, name)

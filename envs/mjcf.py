@@ -13,8 +13,9 @@ from jaxtyping import Array, Float, Int
 from envs.base import MjxEnv
 from envs.physics.data import Data
 
-_HINGE, _SLIDE = mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE
-_FREE = mujoco.mjtJoint.mjJNT_FREE
+_FREE, _HINGE, _SLIDE = (
+    int(getattr(mujoco.mjtJoint, f"mjJNT_{kind}")) for kind in ("FREE", "HINGE", "SLIDE")
+)
 _POSITION_BIAS = 1
 
 
