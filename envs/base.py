@@ -41,7 +41,8 @@ class MjxEnv(Env):
     JAX_DEBUG_INFS it never strikes, so that JAX stops at what comes out. Time limits are the
     caller's business; `episode_length` is the task's. A robot sets `action_scale`, the position
     change of a unit action in the units of `robot_state`, and `action_limit`: actions are clipped
-    to plus and minus that. `State.info` holds what is remembered of the episode (`remember`). `home` is the settled start pose.
+    to plus and minus that. `State.info` holds what is remembered of the episode (`remember`),
+    `home` is the settled start pose.
     """
 
     action_scale: float

@@ -56,4 +56,4 @@ def scripted(state):
     return (jacobian @ jnp.linalg.solve(square, to_ball[..., None]))[..., 0] / 0.05
 
 
-NOISE = 0.3  # standard deviation of that on the demonstrator's actions
+NOISE = 0.5  # standard deviation of that on the demonstrator's actions
