@@ -22,6 +22,7 @@ FLOORS = {
     ),
     "envs": (
         *({"importing", "xla_flags", "outside", "fusion", "tabletop"}, {"physics"}, {"base"}),
+        {"mjcf", "checks"},
         *({"sawyer", "jaco"}, {"throw", "pick", "push", "soccer", "faucet"}),
         *({"camera", "limits"}, {"__init__"}, {"gym"}),
     ),
@@ -154,4 +155,4 @@ def test_tests_mirror_what_they_test() -> None:
 
 
 def test_examples_need_no_learner() -> None:
-    assert imports_of("examples") & MAY_IMPORT.keys() == {"ndp_jax", "envs"}
+    assert imports_of("examples") & MAY_IMPORT.keys() == {"ndp_jax", "envs", "configs"}

@@ -86,6 +86,13 @@ def test_another_tasks_policy_is_refused(untrained):
         example["play"](untrained / "soccer", episodes=1)
 
 
+@pytest.mark.parametrize("name", ["my_task.py", "spline.py"])
+def test_readme_shows_them(name):
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    (shown,) = re.findall(rf"```python\n# examples/{name}\n(.*?)```", readme, re.DOTALL)
+    assert shown in (EXAMPLES / name).read_text()
+
+
 def test_a_drawn_curve_is_fitted_and_moved():
     """Reproduced by every forcing term, and led to other goals but for the scaled closed one."""
     example = runpy.run_path(str(EXAMPLES / "fit_curve.py"))
