@@ -77,7 +77,7 @@ class MjxEnv(Env):
         self.mj_model = models.load(self.scene)
         self.episode_length = episode_length
         self._substeps = substeps
-        self._reward_delay = reward_delay
+        self.reward_delay = reward_delay
         self.impl = physics.resolve(impl, threads=threads)
         self.home = put(self._settle())
         self._locate = Kinematics(models.skeleton(self.scene))
@@ -171,9 +171,9 @@ class MjxEnv(Env):
         data = self._locate(_choose(sound, after, last_sound))
         points = self.points(data)
         memory = self._recall(before, state.info)
-        if self._reward_delay > 1:
+        if self.reward_delay > 1:
             step = jnp.round(data.time / self.dt)
-            refresh = (step - self.first_refresh) % self._reward_delay == 0
+            refresh = (step - self.first_refresh) % self.reward_delay == 0
             memory["delayed"] = jnp.where(refresh, points["object"], memory["delayed"])
         paid = self._passed(commanded, path, points) if self.pays_every_substep else points
         reward = jnp.where(sound, self._pay(paid, memory), 0)
@@ -232,7 +232,7 @@ class MjxEnv(Env):
     # Rewards.
 
     def _begin(self, points: dict[str, Any]) -> dict[str, Any]:
-        delayed = {"delayed": points["object"]} if self._reward_delay > 1 else {}
+        delayed = {"delayed": points["object"]} if self.reward_delay > 1 else {}
         return self.remember(points) | delayed
 
     def _recall(self, data: Data, info: dict[str, Any]) -> dict[str, Any]:
@@ -256,7 +256,7 @@ class MjxEnv(Env):
 
     def _pay(self, points: dict[str, Any], memory: dict[str, Any]) -> Float[Array, ""]:
         points = points | memory
-        if self._reward_delay > 1:
+        if self.reward_delay > 1:
             points["object"] = jnp.broadcast_to(points.pop("delayed"), points["object"].shape)
         return sum(self.reward(points).values(), jnp.zeros(())).sum()
 

@@ -24,6 +24,11 @@ def _ask(env: MjxEnv, key: PRNGKeyArray) -> None:
     points = env.points(data)
     for name, point in points.items():
         _demand(env, "points", point, (3,), name)
+    if env.reward_delay > 1 and "object" not in points:
+        raise ValueError(
+            f"reward_delay is {env.reward_delay}, but {type(env).__name__} has no point 'object'; "
+            "let it be 1."
+        )
     seen = points | env.remember(points)
     observation = env.observe(data, seen)
     _demand(env, "observe", observation, (jnp.size(observation),))

@@ -14,12 +14,16 @@ from envs.physics.model import without_visuals
 
 SCENE = """
 <mujoco>
+  <compiler angle="radian"/>
   <option timestep=".01" integrator="implicitfast"/>
   <worldbody>
     <site/>
     <geom name="floor" type="plane" size="1 1 .1"/>
     <body name="goal" mocap="true"><site name="goal"/></body>
-    <body name="cube" pos=".5 0 .05"><freejoint/><geom name="cube" type="box" size=".05 .05 .05"/></body>
+    <body name="cube" pos=".5 0 .05">
+      <freejoint/>
+      <geom name="cube" type="box" size=".05 .05 .05"/>
+    </body>
     <body name="slider">
       <joint name="slide" type="slide" axis="1 0 0" range="-.2 .2"/>
       <geom type="sphere" size=".02" group="2" contype="0" conaffinity="0"/>
@@ -88,9 +92,11 @@ def change(file, old, new):
 
 
 def refused(sentence, **options):
-    with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
+    with pytest.raises(ValueError) as caught:
         make(**options)
-    assert "\n" not in str(caught.value)
+    said = caught.value.args[0]
+    assert sentence in said
+    assert "\n" not in said
 
 
 def test_the_servos_joints_are_the_robot_by_default(here):
@@ -114,7 +120,9 @@ def test_an_action_moves_the_joints(here, impl):
     step, state = jax.jit(env.step), jax.jit(env.reset)(jax.random.key(0))
     for _ in range(30):
         state = step(state, jnp.array([1.0, -1.0]))
-    np.testing.assert_allclose(state.pipeline_state.ctrl[env.servos.actuator], [1.5, -0.1])
+    np.testing.assert_allclose(
+        state.pipeline_state.ctrl[env.servos.actuator], [1.5, -0.1], rtol=1e-5
+    )
     position, velocity = env.robot_state(state)
     np.testing.assert_allclose(position, [1.5, -0.1], atol=0.1)
     assert velocity.shape == (2,)
@@ -192,8 +200,8 @@ def test_c_steps_what_mjx_cannot(here):
         ("There is no joint 'elbow' in scene.xml; it has [", {"joints": ["turn", "elbow"]}),
         ("No position servo moves the joint 'loose' in scene.xml; add", {"joints": ["loose"]}),
         ("There is no keyframe 'home' in scene.xml; it has ['bent']", {"keyframe": "home"}),
-        ("There is no site 'hand' in scene.xml; it has ['', 'goal', 'tip']", {"tip": "hand"}),
-        ("reward_delay is 5, but Touch has no point 'object'; let", {"reward_delay": 5}),
+        ("There is no site 'hand' in scene.xml; it has ['goal', 'tip']", {"tip": "hand"}),
+        ("reward_delay is 5, but Touch has no point 'object'; let it", {"reward_delay": 5}),
     ],
 )
 def test_what_the_scene_does_not_have_is_named(here, sentence, options):
@@ -205,7 +213,7 @@ def test_what_the_scene_does_not_have_is_named(here, sentence, options):
     [
         ('joint="turn" kp', 'joint="turned" kp', "MuJoCo cannot read the scene"),
         ('kv="2"', 'timeconst=".1"', "has a state of its own"),
-        ('kp="20" kv="2"', 'kp="-1e5" kv="-1e3"', "scene.xml diverges before the robot is at rest"),
+        ("<option ", '<option gravity="0 0 -1e11" ', "scene.xml diverges before the robot is"),
         ("<position", "<motor", "No position servo moves a joint in scene.xml"),
     ],
 )
