@@ -1,0 +1,164 @@
+"""A suite's rows as a table, as JSON and as a figure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from rich.console import Console
+
+from train.bench.suite import Case, Row, Suite, machine
+from train.runs import plots
+from train.runs.plots import plt
+from train.runs.run import write_json
+from train.system.runtime import versions
+
+FIRST, REST = 24, 11
+"""Widths of columns, in letters."""
+
+ACROSS = 4
+"""Panels of the figure."""
+
+EXPLANATION = (
+    "Time and speed are medians of calls after a warm-up; ± is half their interquartile range. "
+    '"... is" says how many times as fast as the row that way is.'
+)
+
+
+def report(name: str, suite: Suite, rows: Iterable[Row], folder: Path, console: Console) -> None:
+    """Prints every case as soon as it is measured, then writes NAME.json and NAME.png."""
+    console.print(f"{suite.title}\n{machine()}\n\n{head(suite)}", soft_wrap=True)
+    done: list[Row] = []
+    for case, group in groupby(rows, key=lambda row: row.case):
+        ways = list(group)
+        text = [label(case), *(line(suite, row, ways) for row in ways)]
+        console.print("\n".join(text), soft_wrap=True)
+        done += ways
+    console.print(f"\n{EXPLANATION}", soft_wrap=True)
+    files = [folder / f"{name}.json"]
+    write_json(files[0], content(suite, done))
+    if drawn := panels(done):
+        files.append(folder / f"{name}.png")
+        draw(suite, drawn, files[1])
+    console.print("\n".join(f"Wrote  {file}" for file in files) + "\n", soft_wrap=True)
+
+
+def head(suite: Suite) -> str:
+    """The names of the columns."""
+    ratios = (f"{way} is" for way in suite.ours)
+    return cells("", "time", "±", *filter(None, [suite.unit]), *ratios, *suite.more)
+
+
+def line(suite: Suite, row: Row, ways: Sequence[Row]) -> str:
+    """A row, next to the other ways of its case."""
+    if row.note:
+        return f"  {row.way:<{FIRST - 2}} {row.note}"
+    ratios, speed = compare(suite, row, ways), figures(row.speed)
+    return cells(
+        *(f"  {row.way}", duration(row.median), f"{row.spread:.0%}"),
+        *([speed] if suite.unit else []),
+        *(f"{figures(ratios[way])} x" if way in ratios else "" for way in suite.ours),
+        *(form.format(row.more[name]) if name in row.more else "-" for name, form in suite.more.items()),
+    )
+
+
+def cells(first: str, *rest: str) -> str:
+    """A line of the table; no cell runs into the next."""
+    return f"{first:<{FIRST}}" + "".join(f" {cell:>{REST - 1}}" for cell in rest)
+
+
+def compare(suite: Suite, row: Row, ways: Sequence[Row]) -> dict[str, float]:
+    """How many times as fast as a row each of our ways is that was measured in its case."""
+    return {
+        other.way: other.speed / row.speed
+        for other in ways
+        if other.way in suite.ours and other.seconds
+    }
+
+
+def label(case: Case) -> str:
+    """What is done, for people."""
+    words = (what if isinstance(what, str) else f"{name} {what:,}" for name, what in case.items())
+    return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit of which there is one."""
+    for unit, size in (("s", 1), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{figures(seconds / size)} {unit}"
+    return f"{figures(seconds / 1e-6)} us"
+
+
+def figures(number: float) -> str:
+    """Three of them, or all before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:#.3g}".rstrip(".")
+
+
+def content(suite: Suite, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the file says: all that the table shows, and the seconds of every call."""
+    told = []
+    for row in rows:
+        measures: dict[str, Any] = {"note": row.note}
+        if not row.note:
+            ways = [other for other in rows if other.case == row.case]
+            measures = {
+                "count": row.count,
+                "seconds": row.seconds,
+                "median": row.median,
+                "spread": row.spread,
+                "speed": row.speed,
+                "faster": compare(suite, row, ways),
+                **row.more,
+            }
+        told.append({"case": row.case, "way": row.way, **measures})
+    return {"title": suite.title, "unit": suite.unit, "versions": versions(), "rows": told}
+
+
+def panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows that can be drawn over their case's last number, by the rest of the case."""
+    drawn: dict[str, list[Row]] = {}
+    for row in rows:
+        *rest, last = row.case
+        if row.seconds and not isinstance(row.case[last], str):
+            drawn.setdefault(label({name: row.case[name] for name in rest}), []).append(row)
+    return drawn
+
+
+def draw(suite: Suite, drawn: Mapping[str, Sequence[Row]], path: Path) -> None:
+    """Speed of every way over the size of a call, ours drawn through; bars are quartiles."""
+    ways = list(dict.fromkeys(row.way for rows in drawn.values() for row in rows))
+    looks = {
+        way: {"color": color, "linestyle": "-" if way in suite.ours else "--", "label": way}
+        for way, color in zip(ways, cycle(plots.PALETTE), strict=False)
+    }
+    across = min(ACROSS, len(drawn))
+    down = -(-len(drawn) // across)
+    size = (max(7.0, 3.4 * across), 2.8 * down + 1.2)
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharey="row")
+    for axis, (title, rows) in zip(axes.flat, drawn.items(), strict=False):
+        draw_panel(axis, rows, looks)
+        axis.set(title=title, xlabel=list(rows[0].case)[-1])
+    for axis in axes[:, 0]:
+        axis.set_ylabel(suite.unit)
+    for axis in axes.flat[len(drawn) :]:
+        axis.remove()
+    fullest = max(axes.flat[: len(drawn)], key=lambda axis: len(axis.get_legend_handles_labels()[1]))
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
+    plots.explain(figure, fullest, f"{suite.title}; {machine()}")
+    plots.save(figure, path)
+
+
+def draw_panel(axis: Axes, rows: Sequence[Row], looks: Mapping[str, dict[str, Any]]) -> None:
+    """A line for each way that was measured in the panel's cases."""
+    axis.set(xscale="log", yscale="log")
+    for way, look in looks.items():
+        points = [row for row in rows if row.way == way]
+        if points:
+            sizes = [list(row.case.values())[-1] for row in points]
+            speeds = np.array([row.speed for row in points])
+            within = speeds * np.array([row.spread for row in points])
+            axis.errorbar(sizes, speeds, yerr=within, marker="o", markersize=4, **look)
+    plots.frame(axis)

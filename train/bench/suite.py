@@ -1,0 +1,124 @@
+"""What a suite is: rows of measurements, of several ways to do the same thing."""
+
+import importlib.util
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from train.bench.sizes import Sizes
+
+LEAST, MOST, PATIENCE = 3, 50, 1.0
+"""Calls that are timed, and seconds after which none is begun unless they are too few."""
+
+
+Case = dict[str, Any]
+"""What is done: numbers by what they count, and words. The last number is the size of a call."""
+
+
+class Row(NamedTuple):
+    """One way of doing something.
+
+    Attributes:
+      case: what is done.
+      way: how, or by whom.
+      seconds: of every timed call; empty where there is none.
+      count: of the suite's units in a call.
+      more: other numbers, by the names of their columns.
+      note: why nothing was measured.
+    """
+
+    case: Case
+    way: str
+    seconds: tuple[float, ...] = ()
+    count: int = 1
+    more: Mapping[str, float] = MappingProxyType({})
+    note: str = ""
+
+    @property
+    def median(self) -> float:
+        """Seconds of a call."""
+        return float(np.median(self.seconds))
+
+    @property
+    def spread(self) -> float:
+        """Half of the interquartile range, as a share of the median."""
+        low, high = np.quantile(self.seconds, (0.25, 0.75))
+        return float((high - low) / 2 / self.median)
+
+    @property
+    def speed(self) -> float:
+        """Units per second."""
+        return self.count / self.median
+
+
+class Suite(NamedTuple):
+    """One table.
+
+    Attributes:
+      title: what is measured.
+      unit: that calls are counted in; none where only their time matters.
+      ours: the ways that the others are compared with.
+      measure: sizes to rows, of which those of the same case follow each other.
+      more: the other columns, by their names, and how their numbers are written.
+    """
+
+    title: str
+    unit: str
+    ours: tuple[str, ...]
+    measure: Callable[[Sizes], Iterator[Row]]
+    more: Mapping[str, str] = MappingProxyType({})
+
+
+def measured(
+    case: Case,
+    way: str,
+    make: Callable[[], Callable[[], object]],
+    *,
+    count: int,
+    package: str = "",
+) -> Row:
+    """Times the calls of what `make` returns, if the package that it needs is there."""
+    if note := lacking(package):
+        return Row(case, way, note=note)
+    return Row(case, way, seconds(make()), count)
+
+
+def seconds(run: Callable[[], object]) -> tuple[float, ...]:
+    """Wall times of calls, after one that is not counted."""
+    jax.block_until_ready(run())
+    times: list[float] = []
+    while len(times) < LEAST or (len(times) < MOST and sum(times) < PATIENCE):
+        began = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - began)
+    return tuple(times)
+
+
+def compiled(fn: Callable, *args: Any, donate: bool = False) -> tuple[Callable, float]:
+    """A function compiled for arguments, of which it may use up the first, and the seconds."""
+    began = time.perf_counter()
+    program = jax.jit(fn, donate_argnums=0 if donate else ()).lower(*args).compile()
+    return program, time.perf_counter() - began
+
+
+def lacking(package: str) -> str:
+    """What to install, where a package is not there; nothing where it is."""
+    if not package or importlib.util.find_spec(package.replace("-", "_")):
+        return ""
+    return f"not installed: pip install {package}"
+
+
+def accelerated() -> bool:
+    """Whether JAX computes on something else than a CPU."""
+    return jax.default_backend() != "cpu"
+
+
+def machine() -> str:
+    """What is measured on."""
+    device = jax.devices()[0].device_kind
+    return f"{device}, {os.cpu_count()} CPU cores, jax {jax.__version__}"
