@@ -82,10 +82,13 @@ def measured(
     count: int,
     package: str = "",
 ) -> Row:
-    """Times the calls of what `make` returns, if the package that it needs is there."""
+    """Times the calls of what `make` returns; says why where it cannot be had here."""
     if note := lacking(package):
         return Row(case, way, note=note)
-    return Row(case, way, seconds(make()), count)
+    try:
+        return Row(case, way, seconds(make()), count)
+    except ImportError as error:
+        return Row(case, way, note=str(error))
 
 
 def seconds(run: Callable[[], object]) -> tuple[float, ...]:
