@@ -9,18 +9,28 @@ import jax.numpy as jnp
 from ndp_jax import DMP
 from train.bench import integrators
 from train.bench.sizes import Sizes
-from train.bench.suite import Case, Row, Suite, accelerated, measured, seconds
+from train.bench.suite import Case, Row, Suite, accelerated, attempt, seconds
 from train.rl import memory
 
-SHAPES = ((3, 6, 40), (9, 6, 40), (3, 30, 300), (9, 30, 300))
-DIGITS, DIGITS_BATCH = (2, 30, 300), 100
-"""D, N and steps of robots' movements, and those of the strokes of digits."""
 
-ON_CPU, ON_ACCELERATOR = (1, 32, 1024), (1, 32, 1024, 8192, 65_536)
+class Shape(NamedTuple):
+    """D, N and steps of a movement."""
+
+    dims: int
+    n_basis: int
+    n_steps: int
+
+
+ROBOT, DIGIT = Shape(9, 6, 40), Shape(2, 30, 300)
+SHAPES = (Shape(3, 6, 40), ROBOT, Shape(3, 30, 300), Shape(9, 30, 300))
+
+QUICK = {ROBOT: (1, 32, 1024), DIGIT: (1, 10, 100)}
+THOROUGH = dict.fromkeys(SHAPES, (1, 32, 1024, 8192, 65_536)) | {DIGIT: (1, 10, 100, 1000)}
+
 LONGEST = 5.0
 """Seconds of a call, after which a way is not tried with more."""
 
-LARGE, COPIES = 2**26, 16
+LARGEST, COPIES = 2**26, 16
 """Numbers to copy, and for each that a path has, how many a call may hold at once."""
 
 
@@ -45,41 +55,49 @@ WAYS = {
 
 def measure(sizes: Sizes) -> Iterator[Row]:
     """Every shape in every batch, without gradients and with them."""
-    usual = sizes.batches or (ON_ACCELERATOR if accelerated() else ON_CPU)
-    grid = [(shape, batch) for shape in SHAPES for batch in usual]
-    grid += [(DIGITS, batch) for batch in sizes.batches or (DIGITS_BATCH,)]
-    for (dims, _, n_steps), batch in grid:
-        bytes_of = 4 * COPIES * dims * n_steps
+    grid = [(shape, batch) for shape, batches in grid_of(sizes).items() for batch in batches]
+    for shape, batch in grid:
+        bytes_of = 4 * COPIES * shape.dims * shape.n_steps
         memory.check(lambda count, each=bytes_of: count * each, batch, option="--batches")
     copied = bandwidth()
     for backward in (False, True):
-        slow: dict[tuple, float] = {}
+        slow: dict[tuple[str, Shape], float] = {}
         for shape, batch in grid:
-            dims, n_basis, n_steps = shape
-            what = "forward and backward" if backward else "forward"
-            case = {"": what, "D": dims, "N": n_basis, "steps": n_steps, "batch": batch}
             for name in WAYS:
-                row = time_way(name, case, slow=slow.get((name, shape), 0.0))
+                row = measure_way(name, shape, batch, backward, slow=slow.get((name, shape), 0.0))
                 if row.seconds:
-                    moved = batch * bytes_moved(*shape, backward=backward) / row.median
-                    row = row._replace(more={"of copying": moved / copied})
                     slow[name, shape] = row.median
+                    moved = batch * bytes_moved(shape, backward=backward) / row.median
+                    row = row._replace(more={"of copying": moved / copied})
                 yield row
 
 
-def time_way(name: str, case: Case, *, slow: float) -> Row:
+def grid_of(sizes: Sizes) -> dict[Shape, tuple[int, ...]]:
+    """Batches of every shape."""
+    grid = THOROUGH if sizes.thorough else QUICK
+    if sizes.batches:
+        return dict.fromkeys(grid, sizes.batches)
+    return grid | ({ROBOT: (1, 1024, 65_536)} if accelerated() and not sizes.thorough else {})
+
+
+def measure_way(name: str, shape: Shape, batch: int, backward: bool, *, slow: float) -> Row:
     """One way; `slow` are the seconds that it took for less."""
-    way, backward = WAYS[name], "backward" in case[""]
+    way = WAYS[name]
+    case: Case = {
+        "": "forward and backward" if backward else "forward",
+        **{"D": shape.dims, "N": shape.n_basis, "steps": shape.n_steps, "batch": batch},
+    }
     if backward and not way.differentiates:
         return Row(case, name, note="has no gradients")
     if slow > LONGEST:
         return Row(case, name, note=f"left out, as less took {slow:.0f} s")
-    dmp = DMP(n_basis=case["N"], n_steps=case["steps"])
 
-    def make():
-        return way.make(dmp, draw(dmp, dims=case["D"], batch=case["batch"]), backward=backward)
+    def row() -> Row:
+        dmp = DMP(n_basis=shape.n_basis, n_steps=shape.n_steps)
+        call = way.make(dmp, draw(dmp, dims=shape.dims, batch=batch), backward=backward)
+        return Row(case, name, seconds(call), batch)
 
-    return measured(case, name, make, count=case["batch"], package=way.package)
+    return attempt(case, name, row, package=way.package)
 
 
 def draw(dmp: DMP, *, dims: int, batch: int) -> integrators.Inputs:
@@ -91,18 +109,18 @@ def draw(dmp: DMP, *, dims: int, batch: int) -> integrators.Inputs:
     )
 
 
-def bytes_moved(dims: int, n_basis: int, n_steps: int, *, backward: bool) -> int:
+def bytes_moved(shape: Shape, *, backward: bool) -> int:
     """That one movement cannot do without: parameters in and the path out, and with gradients the
     path's in and the parameters' out."""
-    return 4 * dims * (3 + n_basis + n_steps + 1) * (2 if backward else 1)
+    numbers = shape.dims * (3 + shape.n_basis + shape.n_steps + 1)
+    return 4 * numbers * (2 if backward else 1)
 
 
 def bandwidth() -> float:
     """Bytes per second of reading and writing that the device reaches when it copies."""
-    numbers = jnp.ones(LARGE)
+    numbers = jnp.ones(LARGEST)
     negate = jax.jit(jnp.negative)
-    (*_, best) = sorted(seconds(lambda: negate(numbers)), reverse=True)
-    return 2 * numbers.nbytes / best
+    return 2 * numbers.nbytes / min(seconds(lambda: negate(numbers)))
 
 
 SUITE = Suite(
@@ -111,4 +129,6 @@ SUITE = Suite(
     ours=("matrix", "scan"),
     measure=measure,
     more={"of copying": "{:.0%}"},
+    about='"of copying": bytes that must be read and written per second, next to those of copying '
+    "256 MB here; what stays in caches may exceed it.",
 )

@@ -1,5 +1,6 @@
 """Environments under random actions, resets included."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,19 +15,21 @@ from brax.envs.base import State
 from jaxtyping import PRNGKeyArray
 
 import envs
+from configs import PRESETS
 from envs.base import MjxEnv
-from envs.limits import check_batch
-from train.bench.sizes import Sizes
-from train.bench.suite import Case, Row, Suite, accelerated, compiled, lacking, measured, seconds
+from train.bench.sizes import NAMES, Sizes
+from train.bench.suite import Case, Row, Suite, accelerated, attempt, compiled, seconds
 from train.rl import memory
+from train.rl.agent import make_env
 from train.rl.rollout import strong
+from train.runs.checks import check_environments
+from train.system.errors import UserError
 from train.system.runtime import cache_folder
 
-ON_CPU, ON_ACCELERATOR = (16, 64, 256), (16, 128, 1024, 4096, 8192)
+ON_CPU, ON_ACCELERATOR = (16, 64, 256), (16, 1024, 4096, 8192)
+THOROUGH = (16, 64, 256, 1024, 4096, 8192)
 MOST_PROCESSES = 16
 """Of which each is an environment of gymnasium's and takes half a gigabyte."""
-
-IMPLS = {"C": "c", "MJX": "jax"}
 
 
 class Episode(NamedTuple):
@@ -44,34 +47,36 @@ class Episode(NamedTuple):
 
 
 def measure(sizes: Sizes) -> Iterator[Row]:
-    """Every task in every number of environments."""
+    """Every task in every number of environments; in haste only push in more than one."""
     usual = ON_ACCELERATOR if accelerated() else ON_CPU
     for task in sizes.tasks or envs.TASKS:
-        for num_envs in sizes.num_envs or usual:
-            yield from measure_task(task, num_envs)
+        hasty = usual if task == "push" else usual[-1:]
+        for num_envs in sizes.num_envs or (THOROUGH if sizes.thorough else hasty):
+            yield from measure_task(task, num_envs, sizes.impls)
 
 
-def measure_task(task: str, num_envs: int) -> Iterator[Row]:
+def measure_task(task: str, num_envs: int, impls: tuple[str, ...]) -> Iterator[Row]:
     """Ours, and others with as many environments; the loop has one."""
     case = {"": task, "environments": num_envs}
     told: list[Episode] = []
-    for way, impl in IMPLS.items():
-        try:
-            check_batch(task, num_envs)
-            env = envs.make(task, impl=impl)
-        except ValueError as problem:
-            yield Row(case, way, note=str(problem))
-            continue
-        memory.check_steps(env, num_envs=num_envs)
-        play, compilation = compiled(make_episode(env, num_envs), jax.random.key(0))
-        told.append(Episode(*map(np.array, play(jax.random.key(0))[1])))
-        times, count = seconds(lambda: play(jax.random.key(0))), num_envs * env.episode_length
-        yield Row(case, way, times, count, {"compiles": compilation})
-    env = envs.make(task)
+    for impl in impls:
+
+        def ours(impl: str = impl) -> Row:
+            config = dataclasses.replace(PRESETS[task], impl=impl, num_envs=num_envs)
+            check_environments(config)
+            env = make_env(config)
+            memory.check_steps(env, num_envs=num_envs)
+            play, compilation = compiled(make_episode(env, num_envs), jax.random.key(0))
+            told.append(Episode(*map(np.array, play(jax.random.key(0))[1])))
+            times, count = seconds(lambda: play(jax.random.key(0))), num_envs * env.episode_length
+            return Row(case, NAMES[impl], times, count, {"compiles": compilation})
+
+        yield attempt(case, NAMES[impl], ours)
+    env = make_env(PRESETS[task])
     for episode in told[:1]:
-        loop = partial(c_loop, env, episode)
-        yield measured(case, "C MuJoCo loop", loop, count=env.episode_length)
-    yield measure_processes(case, env)
+        yield Row(case, "C MuJoCo loop", seconds(c_loop(env, episode)), env.episode_length)
+    processes = partial(measure_processes, case, env.episode_length)
+    yield attempt(case, "AsyncVectorEnv", processes, package="gymnasium")
 
 
 def make_episode(env: MjxEnv, num_envs: int) -> Callable[[PRNGKeyArray], tuple[State, Episode]]:
@@ -120,32 +125,31 @@ def c_loop(env: MjxEnv, episode: Episode) -> Callable[[], None]:
     return play
 
 
-def measure_processes(case: Case, env: MjxEnv) -> Row:
+def measure_processes(case: Case, episode_length: int) -> Row:
     """gymnasium's, a process for each environment, which steps C MuJoCo."""
-    way, num_envs = "AsyncVectorEnv", case["environments"]
-    if note := lacking("gymnasium"):
-        return Row(case, way, note=note)
+    num_envs = case["environments"]
     if num_envs > MOST_PROCESSES:
-        return Row(case, way, note=f"left out: more than {MOST_PROCESSES} processes")
-    with processes(case[""], num_envs) as many:
-        actions = [many.action_space.sample() for _ in range(env.episode_length)]
+        raise UserError(f"left out: more than {MOST_PROCESSES} processes")
+    with processes(case[""], num_envs, episode_length=episode_length) as many:
+        actions = [many.action_space.sample() for _ in range(episode_length)]
 
         def play() -> None:
             many.reset()
             for action in actions:
                 many.step(action)
 
-        return Row(case, way, seconds(play), num_envs * env.episode_length)
+        return Row(case, "AsyncVectorEnv", seconds(play), num_envs * episode_length)
 
 
 @contextmanager
-def processes(task: str, num_envs: int) -> Iterator[Any]:
+def processes(task: str, num_envs: int, **options: Any) -> Iterator[Any]:
     """The environments, in processes that compile what they share once and leave a GPU alone."""
     from gymnasium.vector import AsyncVectorEnv
 
     from envs.gym import GymEnv
 
-    options = {} if accelerated() else {"impl": "c", "threads": 1}  # there C is what auto means
+    if not accelerated():  # there C is what auto means
+        options |= {"impl": "c", "threads": 1}
     cached = {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(cache_folder() / "xla")}
     before = dict(os.environ)
     os.environ.update(cached)
@@ -163,7 +167,7 @@ def processes(task: str, num_envs: int) -> Iterator[Any]:
 SUITE = Suite(
     title="Environments under random actions, whole episodes with their resets",
     unit="steps/s",
-    ours=tuple(IMPLS),
+    ours=("C", "MJX"),
     measure=measure,
     more={"compiles": "{:.0f} s"},
 )

@@ -37,9 +37,11 @@ def report(name: str, suite: Suite, rows: Iterable[Row], folder: Path, console: 
         console.print("\n".join(text), soft_wrap=True)
         done += ways
     console.print(f"\n{EXPLANATION}", soft_wrap=True)
+    if suite.about:
+        console.print(suite.about, soft_wrap=True)
     files = [folder / f"{name}.json"]
     write_json(files[0], content(suite, done))
-    if drawn := panels(done):
+    if suite.unit and (drawn := panels(done)):
         files.append(folder / f"{name}.png")
         draw(suite, drawn, files[1])
     console.print("\n".join(f"Wrote  {file}" for file in files) + "\n", soft_wrap=True)
@@ -136,16 +138,16 @@ def draw(suite: Suite, drawn: Mapping[str, Sequence[Row]], path: Path) -> None:
     }
     across = min(ACROSS, len(drawn))
     down = -(-len(drawn) // across)
-    size = (max(7.0, 3.4 * across), 2.8 * down + 1.2)
+    size = (max(7.0, 3.2 * across), 2.6 * down + 1.2)
     figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharey="row")
     for axis, (title, rows) in zip(axes.flat, drawn.items(), strict=False):
         draw_panel(axis, rows, looks)
-        axis.set(title=title, xlabel=list(rows[0].case)[-1])
+        axis.set_title("\n".join(title.split(", ", maxsplit=1)), fontsize="small")
     for axis in axes[:, 0]:
         axis.set_ylabel(suite.unit)
     for axis in axes.flat[len(drawn) :]:
         axis.remove()
-    fullest = max(axes.flat[: len(drawn)], key=lambda axis: len(axis.get_legend_handles_labels()[1]))
+    fullest = max(axes.flat[: len(drawn)], key=lambda axis: len(axis.containers))
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
     plots.explain(figure, fullest, f"{suite.title}; {machine()}")
     plots.save(figure, path)
@@ -153,12 +155,18 @@ def draw(suite: Suite, drawn: Mapping[str, Sequence[Row]], path: Path) -> None:
 
 def draw_panel(axis: Axes, rows: Sequence[Row], looks: Mapping[str, dict[str, Any]]) -> None:
     """A line for each way that was measured in the panel's cases."""
-    axis.set(xscale="log", yscale="log")
+    *_, across = rows[0].case
+    sizes = [row.case[across] for row in rows]
+    axis.set_xlim(min(sizes) / 1.5, max(sizes) * 1.5)
+    axis.set(xscale="log", yscale="log", xlabel=across)
+    axis.set_xticks(sorted(set(sizes)), labels=[f"{size:,}" for size in sorted(set(sizes))])
+    axis.minorticks_off()
     for way, look in looks.items():
         points = [row for row in rows if row.way == way]
         if points:
-            sizes = [list(row.case.values())[-1] for row in points]
             speeds = np.array([row.speed for row in points])
-            within = speeds * np.array([row.spread for row in points])
-            axis.errorbar(sizes, speeds, yerr=within, marker="o", markersize=4, **look)
+            slow, fast = np.array([row.count / np.array(row.quartiles)[::-1] for row in points]).T
+            bars = np.maximum([speeds - slow, fast - speeds], 0.0)
+            where = [row.case[across] for row in points]
+            axis.errorbar(where, speeds, yerr=bars, marker="o", markersize=4, **look)
     plots.frame(axis)

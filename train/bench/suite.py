@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from train.bench.sizes import Sizes
+from train.system.errors import UserError
 
 LEAST, MOST, PATIENCE = 3, 50, 1.0
 """Calls that are timed, and seconds after which none is begun unless they are too few."""
-
 
 Case = dict[str, Any]
 """What is done: numbers by what they count, and words. The last number is the size of a call."""
@@ -45,10 +45,16 @@ class Row(NamedTuple):
         return float(np.median(self.seconds))
 
     @property
+    def quartiles(self) -> tuple[float, float]:
+        """Seconds of a call."""
+        low, high = np.quantile(self.seconds, (0.25, 0.75))
+        return float(low), float(high)
+
+    @property
     def spread(self) -> float:
         """Half of the interquartile range, as a share of the median."""
-        low, high = np.quantile(self.seconds, (0.25, 0.75))
-        return float((high - low) / 2 / self.median)
+        low, high = self.quartiles
+        return (high - low) / 2 / self.median
 
     @property
     def speed(self) -> float:
@@ -65,6 +71,7 @@ class Suite(NamedTuple):
       ours: the ways that the others are compared with.
       measure: sizes to rows, of which those of the same case follow each other.
       more: the other columns, by their names, and how their numbers are written.
+      about: what the reader must know of the columns.
     """
 
     title: str
@@ -72,34 +79,33 @@ class Suite(NamedTuple):
     ours: tuple[str, ...]
     measure: Callable[[Sizes], Iterator[Row]]
     more: Mapping[str, str] = MappingProxyType({})
+    about: str = ""
 
 
-def measured(
-    case: Case,
-    way: str,
-    make: Callable[[], Callable[[], object]],
-    *,
-    count: int,
-    package: str = "",
-) -> Row:
-    """Times the calls of what `make` returns; says why where it cannot be had here."""
+def attempt(case: Case, way: str, measure: Callable[[], Row], *, package: str = "") -> Row:
+    """A row, or why there is none: a package that is missing, or what was raised."""
     if note := lacking(package):
         return Row(case, way, note=note)
     try:
-        return Row(case, way, seconds(make()), count)
-    except ImportError as error:
-        return Row(case, way, note=str(error))
+        return measure()
+    except (UserError, ImportError, MemoryError, RuntimeError) as problem:
+        return Row(case, way, note=str(problem).partition("\n")[0] or type(problem).__name__)
 
 
 def seconds(run: Callable[[], object]) -> tuple[float, ...]:
     """Wall times of calls, after one that is not counted."""
     jax.block_until_ready(run())
     times: list[float] = []
-    while len(times) < LEAST or (len(times) < MOST and sum(times) < PATIENCE):
+    while not suffice(times):
         began = time.perf_counter()
         jax.block_until_ready(run())
         times.append(time.perf_counter() - began)
     return tuple(times)
+
+
+def suffice(times: Sequence[float]) -> bool:
+    """Whether so many calls have been timed that no more are needed."""
+    return len(times) >= MOST or (len(times) >= LEAST and sum(times) >= PATIENCE)
 
 
 def compiled(fn: Callable, *args: Any, donate: bool = False) -> tuple[Callable, float]:

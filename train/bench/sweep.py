@@ -21,7 +21,7 @@ def measure(sizes: Sizes) -> Iterator[Row]:
     """An update of every training, in sweeps of every number of members."""
     for config in sizes.configs():
         env = make_env(config)
-        for members in sizes.batches or (ON_ACCELERATOR if accelerated() else ON_CPU):
+        for members in sizes.members or (ON_ACCELERATOR if accelerated() else ON_CPU):
             memory.check_members(env, config, members)
             yield from measure_members(env, config, members)
 
@@ -35,12 +35,10 @@ def measure_members(env: RobotEnv, config: TrainConfig, members: int) -> Iterato
     alone = jax.jit(learner.init)(jax.random.key(0), hyperparameters(config))
     for way, update, state, count in (
         ("together", programs.update, programs.init(), members),
-        ("one after another", learner.update, alone, 1),
+        ("one by one", learner.update, alone, 1),
     ):
         times, compilation = updates(update, state)
-        yield Row(
-            case, way, times, count * config.steps_per_update, {"compiles": compilation}
-        )
+        yield Row(case, way, times, count * config.steps_per_update, {"compiles": compilation})
 
 
 def updates(
@@ -63,4 +61,5 @@ SUITE = Suite(
     ours=("together",),
     measure=measure,
     more={"compiles": "{:.0f} s"},
+    about='"one by one": the time of one member.',
 )
