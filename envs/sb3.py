@@ -1,6 +1,6 @@
 """The tasks as vector environments of stable-baselines3.
 
-    env = Lanes(gymnasium.make_vec("ndp/push-v0", num_envs=64, autoreset_mode="SameStep"))
+env = Lanes(gymnasium.make_vec("ndp/push-v0", num_envs=64, autoreset_mode="SameStep"))
 """
 
 from typing import Any

@@ -1,6 +1,8 @@
 """Movements of a primitive, and their gradients."""
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import jax
@@ -11,6 +13,7 @@ from train.bench import integrators
 from train.bench.sizes import Sizes
 from train.bench.suite import Case, Row, Suite, accelerated, attempt, seconds
 from train.rl import memory
+from train.system.errors import UserError
 
 
 class Shape(NamedTuple):
@@ -25,6 +28,7 @@ ROBOT, DIGIT = Shape(9, 6, 40), Shape(2, 30, 300)
 SHAPES = (Shape(3, 6, 40), ROBOT, Shape(3, 30, 300), Shape(9, 30, 300))
 
 QUICK = {ROBOT: (1, 32, 1024), DIGIT: (1, 10, 100)}
+QUICK_ON_ACCELERATOR = {ROBOT: (1, 1024, 65_536), DIGIT: (1, 100, 8192)}
 THOROUGH = dict.fromkeys(SHAPES, (1, 32, 1024, 8192, 65_536)) | {DIGIT: (1, 10, 100, 1000)}
 
 LONGEST = 5.0
@@ -34,70 +38,53 @@ LARGEST, COPIES = 2**26, 16
 """Numbers to copy, and for each that a path has, how many a call may hold at once."""
 
 
-class Way(NamedTuple):
-    """Somebody who integrates, the package that it takes, and whether there are gradients."""
-
-    make: integrators.Make
-    package: str = ""
-    differentiates: bool = True
-
-
-WAYS = {
-    "matrix": Way(integrators.with_matrix),
-    "scan": Way(integrators.with_scan),
-    "PyTorch loop": Way(integrators.with_torch, "torch"),
-    "diffrax": Way(integrators.with_diffrax, "diffrax"),
-    "movement_primitives": Way(
-        integrators.with_movement_primitives, "movement-primitives", differentiates=False
-    ),
+WAYS: dict[str, tuple[str, integrators.Make]] = {
+    "matrix": ("", partial(integrators.ours, method="matrix")),
+    "scan": ("", partial(integrators.ours, method="scan")),
+    "PyTorch loop": ("torch", integrators.torch_loop),
+    "diffrax": ("diffrax", integrators.diffrax),
+    "movement_primitives": ("movement-primitives", integrators.movement_primitives),
 }
+"""Who integrates, and the packages that they take."""
 
 
 def measure(sizes: Sizes) -> Iterator[Row]:
     """Every shape in every batch, without gradients and with them."""
     grid = [(shape, batch) for shape, batches in grid_of(sizes).items() for batch in batches]
     for shape, batch in grid:
-        bytes_of = 4 * COPIES * shape.dims * shape.n_steps
-        memory.check(lambda count, each=bytes_of: count * each, batch, option="--batches")
-    copied = bandwidth()
-    for backward in (False, True):
-        slow: dict[tuple[str, Shape], float] = {}
-        for shape, batch in grid:
-            for name in WAYS:
-                row = measure_way(name, shape, batch, backward, slow=slow.get((name, shape), 0.0))
-                if row.seconds:
-                    slow[name, shape] = row.median
-                    moved = batch * bytes_moved(shape, backward=backward) / row.median
-                    row = row._replace(more={"of copying": moved / copied})
-                yield row
+        each = 4 * COPIES * shape.dims * shape.n_steps
+        memory.check(lambda count, each=each: count * each, batch, option="--batches")
+    copied, slow = bandwidth(), {}
+    for backward, (shape, batch), name in product((False, True), grid, WAYS):
+        row = measure_way(name, shape, batch, backward, slow=slow.get((name, shape, backward), 0))
+        if row.seconds:
+            slow[name, shape, backward] = row.quartiles[1]
+            moved = row.speed * bytes_moved(shape, backward=backward)
+            row = row._replace(more={"of copying": moved / copied})
+        yield row
 
 
 def grid_of(sizes: Sizes) -> dict[Shape, tuple[int, ...]]:
     """Batches of every shape."""
-    grid = THOROUGH if sizes.thorough else QUICK
-    if sizes.batches:
-        return dict.fromkeys(grid, sizes.batches)
-    return grid | ({ROBOT: (1, 1024, 65_536)} if accelerated() and not sizes.thorough else {})
+    grid = THOROUGH if sizes.thorough else QUICK_ON_ACCELERATOR if accelerated() else QUICK
+    return dict.fromkeys(grid, sizes.batches) if sizes.batches else grid
 
 
 def measure_way(name: str, shape: Shape, batch: int, backward: bool, *, slow: float) -> Row:
     """One way; `slow` are the seconds that it took for less."""
-    way = WAYS[name]
-    case: Case = {
-        "": "forward and backward" if backward else "forward",
-        **{"D": shape.dims, "N": shape.n_basis, "steps": shape.n_steps, "batch": batch},
-    }
-    if backward and not way.differentiates:
-        return Row(case, name, note="has no gradients")
-    if slow > LONGEST:
-        return Row(case, name, note=f"left out, as less took {slow:.0f} s")
+    package, make = WAYS[name]
+    what = "forward and backward" if backward else "forward"
+    size = {"D": shape.dims, "N": shape.n_basis, "steps": shape.n_steps, "batch": batch}
+    case: Case = {"": what} | size
 
     def row() -> Row:
+        if slow > LONGEST:
+            raise UserError(f"left out, as less took {slow:.0f} s")
         dmp = DMP(n_basis=shape.n_basis, n_steps=shape.n_steps)
-        call = way.make(dmp, draw(dmp, dims=shape.dims, batch=batch), backward=backward)
-        return Row(case, name, seconds(call), batch)
+        inputs = draw(dmp, dims=shape.dims, batch=batch)
+        return Row(case, name, seconds(make(dmp, inputs, backward)), batch)
 
-    return attempt(case, name, row, package=way.package)
+    return attempt(case, name, row, package=package)
 
 
 def draw(dmp: DMP, *, dims: int, batch: int) -> integrators.Inputs:

@@ -3,12 +3,12 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
+from unittest import mock
 
 import jax
-import jax.numpy as jnp
 import mujoco
 import numpy as np
 from brax.envs.base import State
@@ -32,18 +32,8 @@ MOST_PROCESSES = 16
 """Of which each is an environment of gymnasium's and takes half a gigabyte."""
 
 
-class Episode(NamedTuple):
-    """What one robot was told in an episode of L steps.
-
-    Attributes:
-      qpos: at the start, (nq,).
-      ctrl: at the start and in each step, (L + 1, nu).
-      mocap_pos: at the start and in each step, (L + 1, nmocap, 3).
-    """
-
-    qpos: np.ndarray
-    ctrl: np.ndarray
-    mocap_pos: np.ndarray
+Told = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""One robot's qpos (L, nq), ctrl (L, nu) and mocap_pos (L, nmocap, 3) before each step."""
 
 
 def measure(sizes: Sizes) -> Iterator[Row]:
@@ -58,79 +48,83 @@ def measure(sizes: Sizes) -> Iterator[Row]:
 def measure_task(task: str, num_envs: int, impls: tuple[str, ...]) -> Iterator[Row]:
     """Ours, and others with as many environments; the loop has one."""
     case = {"": task, "environments": num_envs}
-    told: list[Episode] = []
+    told: list[Told] = []
+
+    def ours(impl: str) -> Row:
+        config = dataclasses.replace(PRESETS[task], impl=impl, num_envs=num_envs)
+        check_environments(config)
+        env = make_env(config)
+        memory.check_steps(env, num_envs=num_envs)
+        play, compilation = compiled(make_episode(env, num_envs), jax.random.key(0))
+        told.append(jax.device_get(play(jax.random.key(0))[1]))
+        times, count = seconds(lambda: play(jax.random.key(0))), num_envs * env.episode_length
+        return Row(case, NAMES[impl], times, count, {"compiles": compilation})
+
     for impl in impls:
-
-        def ours(impl: str = impl) -> Row:
-            config = dataclasses.replace(PRESETS[task], impl=impl, num_envs=num_envs)
-            check_environments(config)
-            env = make_env(config)
-            memory.check_steps(env, num_envs=num_envs)
-            play, compilation = compiled(make_episode(env, num_envs), jax.random.key(0))
-            told.append(Episode(*map(np.array, play(jax.random.key(0))[1])))
-            times, count = seconds(lambda: play(jax.random.key(0))), num_envs * env.episode_length
-            return Row(case, NAMES[impl], times, count, {"compiles": compilation})
-
-        yield attempt(case, NAMES[impl], ours)
+        yield attempt(case, NAMES[impl], partial(ours, impl))
     env = make_env(PRESETS[task])
     for episode in told[:1]:
-        yield Row(case, "C MuJoCo loop", seconds(c_loop(env, episode)), env.episode_length)
+        yield Row(case, "C MuJoCo loop", seconds(c_loop(env, episode)), env.episode_length - 1)
     processes = partial(measure_processes, case, env.episode_length)
     yield attempt(case, "AsyncVectorEnv", processes, package="gymnasium")
 
 
-def make_episode(env: MjxEnv, num_envs: int) -> Callable[[PRNGKeyArray], tuple[State, Episode]]:
-    """A function that plays an episode in each environment; its end, and what one was told."""
+def make_episode(env: MjxEnv, num_envs: int) -> Callable[[PRNGKeyArray], tuple[State, Any]]:
+    """A function that plays an episode in each environment; its end, and what one was `Told`."""
 
-    def told(state: State) -> tuple[jax.Array, jax.Array]:
+    def step(state: State, key: PRNGKeyArray) -> tuple[State, tuple[jax.Array, ...]]:
         physics: Any = state.pipeline_state
-        return physics.ctrl[0], physics.mocap_pos[0]
-
-    def step(state: State, key: PRNGKeyArray) -> tuple[State, tuple[jax.Array, jax.Array]]:
         shape, limit = (num_envs, env.action_size), env.action_limit
         action = jax.random.uniform(key, shape, minval=-limit, maxval=limit)
-        state = strong(jax.vmap(env.step)(state, action))
-        return state, told(state)
+        after = strong(jax.vmap(env.step)(state, action))
+        return after, (physics.qpos[0], physics.ctrl[0], physics.mocap_pos[0])
 
-    def episode(key: PRNGKeyArray) -> tuple[State, Episode]:
+    def episode(key: PRNGKeyArray) -> tuple[State, tuple[jax.Array, ...]]:
         reset_key, key = jax.random.split(key)
         start = strong(jax.vmap(env.reset)(jax.random.split(reset_key, num_envs)))
-        end, steps = jax.lax.scan(step, start, jax.random.split(key, env.episode_length))
-        commands = jax.tree.map(
-            lambda first, rest: jnp.concatenate([first[None], rest]), told(start), steps
-        )
-        physics: Any = start.pipeline_state
-        return end, Episode(physics.qpos[0], *commands)
+        return jax.lax.scan(step, start, jax.random.split(key, env.episode_length))
 
     return episode
 
 
-def c_loop(env: MjxEnv, episode: Episode) -> Callable[[], None]:
-    """C MuJoCo in one thread, told the same on the same model; it observes and pays nothing."""
-    model = env.mj_model
+def c_loop(env: MjxEnv, told: Told) -> Callable[[], None]:
+    """C MuJoCo in one thread, told the same on the same model but for the last step; it observes
+    and pays nothing."""
+    model, (qpos, ctrl, mocap_pos) = env.mj_model, told
     data = mujoco.MjData(model)
     substeps = round(env.dt / model.opt.timestep)
 
     def play() -> None:
         mujoco.mj_resetData(model, data)
-        data.qpos[:] = episode.qpos
-        for before, ctrl, mocap_pos in zip(
-            episode.ctrl, episode.ctrl[1:], episode.mocap_pos[1:], strict=False
-        ):
-            data.mocap_pos[:] = mocap_pos
+        data.qpos[:] = qpos[0]
+        for before, after, data.mocap_pos[:] in zip(ctrl, ctrl[1:], mocap_pos[1:], strict=False):
             for substep in range(1, substeps + 1):
-                data.ctrl[:] = before + substep / substeps * (ctrl - before)
+                data.ctrl[:] = before + substep / substeps * (after - before)
                 mujoco.mj_step(model, data)
 
     return play
 
 
 def measure_processes(case: Case, episode_length: int) -> Row:
-    """gymnasium's, a process for each environment, which steps C MuJoCo."""
+    """gymnasium's, a process for each environment, which steps C MuJoCo.
+
+    They compile what they share once, and leave a GPU alone.
+    """
+    from gymnasium.vector import AsyncVectorEnv
+
+    from envs.gym import GymEnv
+
     num_envs = case["environments"]
     if num_envs > MOST_PROCESSES:
         raise UserError(f"left out: more than {MOST_PROCESSES} processes")
-    with processes(case[""], num_envs, episode_length=episode_length) as many:
+    options: dict[str, Any] = (
+        {} if accelerated() else {"impl": "c", "threads": 1}
+    )  # there C is auto
+    make = partial(GymEnv, case[""], episode_length=episode_length, **options)
+    cached = {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(cache_folder() / "xla")}
+    with mock.patch.dict(os.environ, cached):
+        many = AsyncVectorEnv([make] * num_envs, context="spawn")
+    with closing(many):
         actions = [many.action_space.sample() for _ in range(episode_length)]
 
         def play() -> None:
@@ -139,29 +133,6 @@ def measure_processes(case: Case, episode_length: int) -> Row:
                 many.step(action)
 
         return Row(case, "AsyncVectorEnv", seconds(play), num_envs * episode_length)
-
-
-@contextmanager
-def processes(task: str, num_envs: int, **options: Any) -> Iterator[Any]:
-    """The environments, in processes that compile what they share once and leave a GPU alone."""
-    from gymnasium.vector import AsyncVectorEnv
-
-    from envs.gym import GymEnv
-
-    if not accelerated():  # there C is what auto means
-        options |= {"impl": "c", "threads": 1}
-    cached = {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(cache_folder() / "xla")}
-    before = dict(os.environ)
-    os.environ.update(cached)
-    try:
-        many = AsyncVectorEnv([partial(GymEnv, task, **options)] * num_envs, context="spawn")
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    try:
-        yield many
-    finally:
-        many.close()
 
 
 SUITE = Suite(

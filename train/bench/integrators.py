@@ -6,7 +6,7 @@ the same path.
 
 import importlib
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ndp_jax import DMP, rollout
+from train.system.errors import UserError
 
 
 class Inputs(NamedTuple):
@@ -29,26 +30,19 @@ class Inputs(NamedTuple):
 Call = Callable[[], tuple[Any, tuple[Any, ...]]]
 """Returns the paths, (B, S, D), and the gradients of the inputs, or none."""
 
-
-class Make(Protocol):
-    """Prepares the call for a primitive with Gaussian basis functions and the scaled forcing."""
-
-    def __call__(self, dmp: DMP, inputs: Inputs, *, backward: bool) -> Call: ...
+Make = Callable[[DMP, Inputs, bool], Call]
+"""Prepares the call, with gradients or without, for a primitive with Gaussian basis functions and
+the scaled forcing."""
 
 
-def with_matrix(dmp: DMP, inputs: Inputs, *, backward: bool) -> Call:
-    """Ours, as one product."""
-    return in_jax(lambda *a: rollout(dmp, *a, method="matrix").position, inputs, backward)
+def ours(dmp: DMP, inputs: Inputs, backward: bool, *, method: str) -> Call:
+    """`ndp_jax.rollout`, as one product or step by step."""
+    return in_jax(lambda *a: rollout(dmp, *a, method=method).position, inputs, backward)
 
 
-def with_scan(dmp: DMP, inputs: Inputs, *, backward: bool) -> Call:
-    """Ours, step by step."""
-    return in_jax(lambda *a: rollout(dmp, *a, method="scan").position, inputs, backward)
-
-
-def with_diffrax(dmp: DMP, inputs: Inputs, *, backward: bool) -> Call:
+def diffrax(dmp: DMP, inputs: Inputs, backward: bool) -> Call:
     """diffrax's Euler, which solves for the phase, too."""
-    diffrax: Any = importlib.import_module("diffrax")
+    solver: Any = importlib.import_module("diffrax")
     centres, widths = basis(dmp)
     times = jnp.linspace(0, dmp.tau, dmp.n_steps + 1)
 
@@ -61,16 +55,12 @@ def with_diffrax(dmp: DMP, inputs: Inputs, *, backward: bool) -> Call:
             return z / dmp.tau, (pull + forcing) / dmp.tau, -dmp.alpha_x * x / dmp.tau
 
         first_phase = jnp.asarray(1 - dmp.alpha_x / dmp.n_steps)  # ours is a step ahead
-        path = diffrax.diffeqsolve(
-            diffrax.ODETerm(rate),
-            diffrax.Euler(),
-            t0=0.0,
-            t1=dmp.tau,
-            dt0=None,
+        path = solver.diffeqsolve(
+            *(solver.ODETerm(rate), solver.Euler()),
+            **{"t0": 0.0, "t1": dmp.tau, "dt0": None, "max_steps": dmp.n_steps},
             y0=(y0, dmp.tau * dy0, first_phase),
-            saveat=diffrax.SaveAt(t0=True, steps=True),
-            stepsize_controller=diffrax.StepTo(times),
-            max_steps=dmp.n_steps,
+            saveat=solver.SaveAt(t0=True, steps=True),
+            stepsize_controller=solver.StepTo(times),
         )
         return jnp.moveaxis(path.ys[0], 0, -2)
 
@@ -91,7 +81,7 @@ def in_jax(positions: Callable[..., Array], inputs: Inputs, backward: bool) -> C
     return lambda: run(inputs)
 
 
-def with_torch(dmp: DMP, inputs: Inputs, *, backward: bool) -> Call:
+def torch_loop(dmp: DMP, inputs: Inputs, backward: bool) -> Call:
     """PyTorch, a Python loop over the steps; on a GPU if JAX and PyTorch both have one."""
     torch: Any = importlib.import_module("torch")
     on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
@@ -128,25 +118,18 @@ def with_torch(dmp: DMP, inputs: Inputs, *, backward: bool) -> Call:
     return run
 
 
-def with_movement_primitives(dmp: DMP, inputs: Inputs, *, backward: bool) -> Call:
-    """movement_primitives' fastest, one movement after another, all from rest, without gradients.
+def movement_primitives(dmp: DMP, inputs: Inputs, backward: bool) -> Call:
+    """Its fastest, one movement after another, all from rest, without gradients.
 
     It moves with the velocity that a step leads to, not the one that it begins with, so that its
     path is ours only in the limit of many steps.
     """
-    assert not backward
+    if backward:
+        raise UserError("has no gradients")
     module: Any = importlib.import_module("movement_primitives.dmp")
     batch, dims = inputs.goal.shape
     dt = dmp.tau / dmp.n_steps
-    peer = module.DMP(
-        n_dims=dims,
-        execution_time=dmp.tau,
-        dt=dt,
-        n_weights_per_dim=dmp.n_basis,
-        int_dt=dt,
-        alpha_y=dmp.alpha,
-        beta_y=dmp.alpha / 4,
-    )
+    peer = module.DMP(dims, dmp.tau, dt, dmp.n_basis, dt, alpha_y=dmp.alpha, beta_y=dmp.alpha / 4)
     term = peer.forcing_term
     term.alpha_z = dmp.alpha_x
     term.centers, term.widths = (np.array(array, float) for array in basis(dmp))

@@ -9,6 +9,7 @@ import importlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -68,7 +69,7 @@ class Last(Wrapper):
 
 
 def learn_with_brax(config: TrainConfig, watch: Watch) -> None:
-    """brax's, on our environment; its learning rate stays, and it looks at the last 100 episodes."""
+    """brax's, with our environment; its learning rate stays, and it tells of the last 100 episodes."""
     from brax.training.agents.ppo import networks, train
     from flax import linen
 
@@ -77,19 +78,10 @@ def learn_with_brax(config: TrainConfig, watch: Watch) -> None:
         jax.device_put_replicated = lambda tree, devices: jax.tree.map(  # pyright: ignore
             lambda leaf: jnp.stack([leaf] * len(devices)), tree
         )
-    success = math.nan
-
-    def make_networks(*sizes: Any, **options: Any) -> Any:
-        return networks.make_ppo_networks(
-            *sizes,
-            **options,
-            policy_hidden_layer_sizes=config.network.hidden,
-            value_hidden_layer_sizes=config.network.hidden,
-            activation=linen.tanh,
-            distribution_type="normal",
-            noise_std_type="log",
-            init_noise_std=math.exp(config.network.initial_log_std),
-        )
+    ppo, success = config.ppo, math.nan
+    cuts = ppo.minibatches // math.gcd(ppo.minibatches, config.num_envs)  # so that whole parts of
+    if config.rollout_steps % cuts:  # rollouts make a minibatch
+        raise UserError(f"left out: {ppo.minibatches} minibatches of {config.num_envs} rollouts")
 
     def progress(steps: int, metrics: dict[str, float]) -> None:
         nonlocal success
@@ -99,36 +91,29 @@ def learn_with_brax(config: TrainConfig, watch: Watch) -> None:
         else:
             success = metrics.get("episode/success", math.nan)
 
-    ppo = config.ppo
-    cuts = ppo.minibatches // math.gcd(ppo.minibatches, config.num_envs)  # minibatches are of whole
-    if config.rollout_steps % cuts:
-        raise UserError(f"left out: {ppo.minibatches} minibatches of {config.num_envs} rollouts")
+    make_networks = partial(
+        networks.make_ppo_networks,
+        policy_hidden_layer_sizes=config.network.hidden,
+        value_hidden_layer_sizes=config.network.hidden,
+        activation=linen.tanh,
+        **{"distribution_type": "normal", "noise_std_type": "log"},
+        init_noise_std=math.exp(config.network.initial_log_std),
+    )
     train.train(
         Last(make_env(config)),
         num_timesteps=config.updates * config.steps_per_update,
-        max_devices_per_host=1,
-        num_envs=config.num_envs,
         episode_length=config.episode_length,
-        learning_rate=ppo.learning_rate,
-        entropy_cost=ppo.entropy_coefficient,
-        discounting=ppo.gamma,
         unroll_length=config.rollout_steps // cuts,
         batch_size=config.num_envs * cuts // ppo.minibatches,
         num_minibatches=ppo.minibatches,
         num_updates_per_batch=ppo.epochs,
-        num_resets_per_eval=1,
-        normalize_observations=True,
-        reward_scaling=REWARD_SCALING,
-        clipping_epsilon=ppo.clip,
-        gae_lambda=ppo.gae_lambda,
-        max_grad_norm=ppo.max_grad_norm,
-        vf_loss_coefficient=ppo.value_coefficient,
-        network_factory=make_networks,
-        seed=config.seed,
-        num_evals=config.updates + 1,
-        run_evals=False,
-        log_training_metrics=True,
-        progress_fn=progress,
+        **{"discounting": ppo.gamma, "gae_lambda": ppo.gae_lambda, "clipping_epsilon": ppo.clip},
+        **{"learning_rate": ppo.learning_rate, "max_grad_norm": ppo.max_grad_norm},
+        **{"entropy_cost": ppo.entropy_coefficient, "vf_loss_coefficient": ppo.value_coefficient},
+        **{"normalize_observations": True, "reward_scaling": REWARD_SCALING},
+        **{"num_envs": config.num_envs, "max_devices_per_host": 1, "num_resets_per_eval": 1},
+        **{"num_evals": config.updates + 1, "run_evals": False, "log_training_metrics": True},
+        **{"network_factory": make_networks, "progress_fn": progress, "seed": config.seed},
     )
 
 
@@ -151,37 +136,23 @@ def learn_with_sb3(config: TrainConfig, watch: Watch) -> None:
                 watch(sum(ended) / len(ended) if ended else math.nan)
 
     make_env(dataclasses.replace(config, impl="c"))  # says so where it cannot be had
-    many = GymVectorEnv(
-        config.task,
-        config.num_envs,
-        autoreset_mode="SameStep",
-        impl="c",
-        episode_length=config.episode_length,
-        reward_delay=config.reward_delay,
-    )
-    env = vectors.VecNormalize(vectors.VecMonitor(Lanes(many)), gamma=config.ppo.gamma)
+    options = {"episode_length": config.episode_length, "reward_delay": config.reward_delay}
+    autoreset = {"autoreset_mode": "SameStep"}
+    many = GymVectorEnv(config.task, config.num_envs, **autoreset, impl="c", **options)
     ppo, widths = config.ppo, list(config.network.hidden)
+    networks = {"pi": widths, "vf": widths}
     learner = stable_baselines3.PPO(
         "MlpPolicy",
-        env,
-        learning_rate=lambda remaining: ppo.learning_rate * remaining,
+        vectors.VecNormalize(vectors.VecMonitor(Lanes(many)), gamma=ppo.gamma),
         n_steps=config.rollout_steps,
         batch_size=config.steps_per_update // ppo.minibatches,
         n_epochs=ppo.epochs,
-        gamma=ppo.gamma,
-        gae_lambda=ppo.gae_lambda,
-        clip_range=ppo.clip,
-        ent_coef=ppo.entropy_coefficient,
-        vf_coef=ppo.value_coefficient,
-        max_grad_norm=ppo.max_grad_norm,
-        target_kl=ppo.max_kl if math.isfinite(ppo.max_kl) else None,
-        stats_window_size=config.num_envs,
-        policy_kwargs={
-            "net_arch": {"pi": widths, "vf": widths},
-            "log_std_init": config.network.initial_log_std,
-        },
-        seed=config.seed,
-        device="cpu",
+        learning_rate=lambda remaining: ppo.learning_rate * remaining,
+        policy_kwargs={"net_arch": networks, "log_std_init": config.network.initial_log_std},
+        **{"gamma": ppo.gamma, "gae_lambda": ppo.gae_lambda, "clip_range": ppo.clip},
+        **{"ent_coef": ppo.entropy_coefficient, "vf_coef": ppo.value_coefficient},
+        **{"max_grad_norm": ppo.max_grad_norm, "stats_window_size": config.num_envs},
+        **{"seed": config.seed, "device": "cpu"},
     )
     learner.learn(config.updates * config.steps_per_update, callback=Told())
 

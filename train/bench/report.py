@@ -29,55 +29,45 @@ EXPLANATION = (
 
 def report(name: str, suite: Suite, rows: Iterable[Row], folder: Path, console: Console) -> None:
     """Prints every case as soon as it is measured, then writes NAME.json and NAME.png."""
-    console.print(f"{suite.title}\n{machine()}\n\n{head(suite)}", soft_wrap=True)
+    ratios, unit = (f"{way} is" for way in suite.ours), filter(None, [suite.unit])
+    head = cells("", "time", "±", *unit, *ratios, *suite.more)
+    console.print(f"{suite.title}\n{machine()}\n\n{head}", soft_wrap=True)
     done: list[Row] = []
     for case, group in groupby(rows, key=lambda row: row.case):
+        console.print(label(case), soft_wrap=True)
         ways = list(group)
-        text = [label(case), *(line(suite, row, ways) for row in ways)]
-        console.print("\n".join(text), soft_wrap=True)
+        console.print("\n".join(line(suite, row, ways) for row in ways), soft_wrap=True)
         done += ways
-    console.print(f"\n{EXPLANATION}", soft_wrap=True)
-    if suite.about:
-        console.print(suite.about, soft_wrap=True)
+    console.print(f"\n{EXPLANATION}\n{suite.about}", soft_wrap=True)
     files = [folder / f"{name}.json"]
-    write_json(files[0], content(suite, done))
+    about = {"title": suite.title, "unit": suite.unit, "versions": versions()}
+    write_json(files[0], about | {"rows": [content(row) for row in done]})
     if suite.unit and (drawn := panels(done)):
         files.append(folder / f"{name}.png")
         draw(suite, drawn, files[1])
     console.print("\n".join(f"Wrote  {file}" for file in files) + "\n", soft_wrap=True)
 
 
-def head(suite: Suite) -> str:
-    """The names of the columns."""
-    ratios = (f"{way} is" for way in suite.ours)
-    return cells("", "time", "±", *filter(None, [suite.unit]), *ratios, *suite.more)
-
-
 def line(suite: Suite, row: Row, ways: Sequence[Row]) -> str:
     """A row, next to the other ways of its case."""
     if row.note:
         return f"  {row.way:<{FIRST - 2}} {row.note}"
-    ratios, speed = compare(suite, row, ways), figures(row.speed)
+    low, median, high = row.quartiles
+    ours = {other.way: other.speed / row.speed for other in ways if other.seconds}
     return cells(
-        *(f"  {row.way}", duration(row.median), f"{row.spread:.0%}"),
-        *([speed] if suite.unit else []),
-        *(f"{figures(ratios[way])} x" if way in ratios else "" for way in suite.ours),
-        *(form.format(row.more[name]) if name in row.more else "-" for name, form in suite.more.items()),
+        *(f"  {row.way}", duration(median), f"{(high - low) / 2 / median:.0%}"),
+        *([figures(row.speed)] if suite.unit else []),
+        *(f"{figures(ours[way])} x" if way in ours else "" for way in suite.ours),
+        *(
+            form.format(row.more[key]) if key in row.more else ""
+            for key, form in suite.more.items()
+        ),
     )
 
 
 def cells(first: str, *rest: str) -> str:
     """A line of the table; no cell runs into the next."""
     return f"{first:<{FIRST}}" + "".join(f" {cell:>{REST - 1}}" for cell in rest)
-
-
-def compare(suite: Suite, row: Row, ways: Sequence[Row]) -> dict[str, float]:
-    """How many times as fast as a row each of our ways is that was measured in its case."""
-    return {
-        other.way: other.speed / row.speed
-        for other in ways
-        if other.way in suite.ours and other.seconds
-    }
 
 
 def label(case: Case) -> str:
@@ -99,32 +89,21 @@ def figures(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:#.3g}".rstrip(".")
 
 
-def content(suite: Suite, rows: Sequence[Row]) -> dict[str, Any]:
-    """What the file says: all that the table shows, and the seconds of every call."""
-    told = []
-    for row in rows:
-        measures: dict[str, Any] = {"note": row.note}
-        if not row.note:
-            ways = [other for other in rows if other.case == row.case]
-            measures = {
-                "count": row.count,
-                "seconds": row.seconds,
-                "median": row.median,
-                "spread": row.spread,
-                "speed": row.speed,
-                "faster": compare(suite, row, ways),
-                **row.more,
-            }
-        told.append({"case": row.case, "way": row.way, **measures})
-    return {"title": suite.title, "unit": suite.unit, "versions": versions(), "rows": told}
+def content(row: Row) -> dict[str, Any]:
+    """A row for the file, with the seconds of every call."""
+    told: dict[str, Any] = {"case": row.case, "way": row.way}
+    if row.note:
+        return told | {"note": row.note}
+    numbers = {"count": row.count, "speed": row.speed, "quartiles": row.quartiles.tolist()}
+    return told | numbers | {"seconds": row.seconds, **row.more}
 
 
 def panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows that can be drawn over their case's last number, by the rest of the case."""
+    """What was measured, by all of its case but the last number, which it is drawn over."""
     drawn: dict[str, list[Row]] = {}
     for row in rows:
-        *rest, last = row.case
-        if row.seconds and not isinstance(row.case[last], str):
+        if row.seconds:
+            *rest, _ = row.case
             drawn.setdefault(label({name: row.case[name] for name in rest}), []).append(row)
     return drawn
 
@@ -156,17 +135,16 @@ def draw(suite: Suite, drawn: Mapping[str, Sequence[Row]], path: Path) -> None:
 def draw_panel(axis: Axes, rows: Sequence[Row], looks: Mapping[str, dict[str, Any]]) -> None:
     """A line for each way that was measured in the panel's cases."""
     *_, across = rows[0].case
-    sizes = [row.case[across] for row in rows]
-    axis.set_xlim(min(sizes) / 1.5, max(sizes) * 1.5)
+    ticks = sorted({row.case[across] for row in rows})
+    axis.set_xlim(ticks[0] / 1.5, ticks[-1] * 1.5)
     axis.set(xscale="log", yscale="log", xlabel=across)
-    axis.set_xticks(sorted(set(sizes)), labels=[f"{size:,}" for size in sorted(set(sizes))])
-    axis.minorticks_off()
+    axis.set_xticks(ticks, labels=[f"{tick:,}" for tick in ticks], minor=False)
+    axis.tick_params(which="minor", bottom=False, labelbottom=False)
     for way, look in looks.items():
         points = [row for row in rows if row.way == way]
         if points:
-            speeds = np.array([row.speed for row in points])
-            slow, fast = np.array([row.count / np.array(row.quartiles)[::-1] for row in points]).T
-            bars = np.maximum([speeds - slow, fast - speeds], 0.0)
             where = [row.case[across] for row in points]
+            fast, speeds, slow = np.array([row.count / row.quartiles for row in points]).T
+            bars = [speeds - slow, fast - speeds]
             axis.errorbar(where, speeds, yerr=bars, marker="o", markersize=4, **look)
     plots.frame(axis)

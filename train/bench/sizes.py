@@ -1,7 +1,6 @@
 """How much a suite measures."""
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 from configs import PRESETS, TrainConfig
@@ -9,7 +8,7 @@ from configs import PRESETS, TrainConfig
 UPDATES = 12
 """Of a training, at least."""
 
-NAMES = {"c": "C", "jax": "MJX", "warp": "Warp"}
+NAMES = {"auto": "auto", "c": "C", "jax": "MJX", "warp": "Warp"}
 """Of those who compute the physics, in tables."""
 
 
@@ -37,28 +36,17 @@ class Sizes(NamedTuple):
         """Who computes the physics where several are compared."""
         return (self.impl,) if self.impl else ("c", "jax")
 
-    def configs(self, *num_envs: int, every_pass: bool = True) -> list[TrainConfig]:
-        """What is trained: every task, push by default, with so many environments or its own."""
+    def configs(self, *usual: int) -> list[TrainConfig]:
+        """What is trained: every task, push by default, with every number of environments, by
+        default the usual ones or the preset's; for updates enough to be timed."""
+        presets = [PRESETS[task] for task in self.tasks or ("push",)]
         return [
-            train_config(task, count, impl=self.impl or "auto", every_pass=every_pass)
-            for task in self.tasks or ("push",)
-            for count in self.num_envs or num_envs or (PRESETS[task].num_envs,)
+            dataclasses.replace(
+                preset,
+                num_envs=num_envs,
+                steps=max(preset.steps, UPDATES * num_envs * preset.rollout_steps),
+                impl=self.impl or "auto",
+            )
+            for preset in presets
+            for num_envs in self.num_envs or usual or (preset.num_envs,)
         ]
-
-
-def train_config(
-    task: str, num_envs: int, *, impl: str = "auto", every_pass: bool = True
-) -> TrainConfig:
-    """A task's preset with so many environments and updates enough to be timed.
-
-    Args:
-      every_pass: over its batch is made, however far the policy has moved.
-    """
-    preset = PRESETS[task]
-    return dataclasses.replace(
-        preset,
-        num_envs=num_envs,
-        steps=max(preset.steps, UPDATES * num_envs * preset.rollout_steps),
-        impl=impl,
-        ppo=dataclasses.replace(preset.ppo, **({"max_kl": math.inf} if every_pass else {})),
-    )

@@ -1,5 +1,4 @@
-"""From the launch of `ndp train` to the end of its first update, with nothing compiled and with all,
-and the memory that the process takes until then."""
+"""From the launch of `ndp train` to its first row, with nothing compiled before and with all."""
 
 import math
 import os
@@ -26,8 +25,7 @@ def measure(sizes: Sizes) -> Iterator[Row]:
     """Every task in every number of environments, and with everybody's physics."""
     for config in sizes.configs():
         for impl in sizes.impls:
-            physics = NAMES[impl]
-            case = {"": f"{config.task}, {physics}", "environments": config.num_envs}
+            case = {"": f"{config.task}, {NAMES[impl]}", "environments": config.num_envs}
             for way in ("cold", "warm"):
                 yield attempt(case, way, partial(launches, case, way, config, impl))
 
@@ -51,23 +49,20 @@ def launch(config: TrainConfig, impl: str, cache: Path) -> tuple[float, float]:
     with TemporaryDirectory() as place:
         run = Path(place, "run")
         options = {"num-envs": config.num_envs, "steps": config.steps, "impl": impl, "out": run}
-        said = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        said = [f"--{name}={value}" for name, value in options.items()]
         command = [sys.executable, "-m", "ndp_jax", "train", config.task, *said]
         environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
-        with Path(place, "output").open("w+") as output:
-            began = time.perf_counter()
-            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        began = time.perf_counter()
+        with subprocess.Popen(command, env=environment, **pipes) as process:
             try:
-                while process.poll() is None and not metrics.read(run):
+                while not metrics.read(run):
+                    if process.poll() is not None:
+                        raise UserError(process.stderr.read().strip().rpartition("\n")[-1])
                     time.sleep(LOOK)
-                seconds = time.perf_counter() - began
-                if process.returncode is None:
-                    return seconds, resident(process.pid)
+                return time.perf_counter() - began, resident(process.pid)
             finally:
                 process.kill()
-                process.wait()
-            output.seek(0)
-            raise UserError(output.read().strip().rpartition("\n")[-1])
 
 
 def resident(process: int) -> float:
@@ -85,5 +80,5 @@ SUITE = Suite(
     ours=("warm",),
     measure=measure,
     more={"memory": "{:.1f} GB"},
-    about="Evaluations before the first update are compiled, too. Memory is the machine's.",
+    about="What evaluates is compiled before the first update, too. Memory is the machine's.",
 )

@@ -20,7 +20,7 @@ SUCCESS, SEEDS = 0.8, 3
 
 def measure(sizes: Sizes) -> Iterator[Row]:
     """Every task in every number of environments."""
-    for config in sizes.configs(every_pass=False):
+    for config in sizes.configs():
         case = {"": f"{config.task} to {SUCCESS:.0%} success", "environments": config.num_envs}
         for way, package, learn, chosen in contestants(config, sizes.impls):
             row = partial(measure_way, case, way, learn, chosen)

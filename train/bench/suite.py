@@ -40,26 +40,14 @@ class Row(NamedTuple):
     note: str = ""
 
     @property
-    def median(self) -> float:
-        """Seconds of a call."""
-        return float(np.median(self.seconds))
-
-    @property
-    def quartiles(self) -> tuple[float, float]:
-        """Seconds of a call."""
-        low, high = np.quantile(self.seconds, (0.25, 0.75))
-        return float(low), float(high)
-
-    @property
-    def spread(self) -> float:
-        """Half of the interquartile range, as a share of the median."""
-        low, high = self.quartiles
-        return (high - low) / 2 / self.median
+    def quartiles(self) -> np.ndarray:
+        """Seconds of a call: lower quartile, median and upper quartile, (3,)."""
+        return np.quantile(self.seconds, (0.25, 0.5, 0.75))
 
     @property
     def speed(self) -> float:
-        """Units per second."""
-        return self.count / self.median
+        """Units per second, by the median."""
+        return self.count / self.quartiles[1]
 
 
 class Suite(NamedTuple):
@@ -84,8 +72,8 @@ class Suite(NamedTuple):
 
 def attempt(case: Case, way: str, measure: Callable[[], Row], *, package: str = "") -> Row:
     """A row, or why there is none: a package that is missing, or what was raised."""
-    if note := lacking(package):
-        return Row(case, way, note=note)
+    if package and not importlib.util.find_spec(package.replace("-", "_")):
+        return Row(case, way, note=f"not installed: pip install {package}")
     try:
         return measure()
     except (UserError, ImportError, MemoryError, RuntimeError) as problem:
@@ -113,13 +101,6 @@ def compiled(fn: Callable, *args: Any, donate: bool = False) -> tuple[Callable, 
     began = time.perf_counter()
     program = jax.jit(fn, donate_argnums=0 if donate else ()).lower(*args).compile()
     return program, time.perf_counter() - began
-
-
-def lacking(package: str) -> str:
-    """What to install, where a package is not there; nothing where it is."""
-    if not package or importlib.util.find_spec(package.replace("-", "_")):
-        return ""
-    return f"not installed: pip install {package}"
 
 
 def accelerated() -> bool:

@@ -6,11 +6,10 @@ from typing import Any
 
 import jax
 
-from configs import TrainConfig
 from train.bench.sizes import Sizes
 from train.bench.suite import Row, Suite, accelerated, compiled, seconds
 from train.rl import memory
-from train.rl.agent import RobotEnv, hyperparameters, make_env
+from train.rl.agent import hyperparameters, make_env
 from train.rl.population import make_programs
 from train.rl.ppo import make_learner
 
@@ -23,22 +22,20 @@ def measure(sizes: Sizes) -> Iterator[Row]:
         env = make_env(config)
         for members in sizes.members or (ON_ACCELERATOR if accelerated() else ON_CPU):
             memory.check_members(env, config, members)
-            yield from measure_members(env, config, members)
-
-
-def measure_members(env: RobotEnv, config: TrainConfig, members: int) -> Iterator[Row]:
-    """All at once, and a single one, which as many times is one after another."""
-    case = {"": config.task, "environments each": config.num_envs, "members": members}
-    configs = [dataclasses.replace(config, seed=seed) for seed in range(members)]
-    programs = make_programs(env, configs, slots=members)
-    learner = make_learner(env, config)
-    alone = jax.jit(learner.init)(jax.random.key(0), hyperparameters(config))
-    for way, update, state, count in (
-        ("together", programs.update, programs.init(), members),
-        ("one by one", learner.update, alone, 1),
-    ):
-        times, compilation = updates(update, state)
-        yield Row(case, way, times, count * config.steps_per_update, {"compiles": compilation})
+            case = {"": config.task, "environments each": config.num_envs, "members": members}
+            configs = [dataclasses.replace(config, seed=seed) for seed in range(members)]
+            programs, learner = (
+                make_programs(env, configs, slots=members),
+                make_learner(env, config),
+            )
+            alone = jax.jit(learner.init)(jax.random.key(0), hyperparameters(config))
+            for way, update, state, count in (
+                ("together", programs.update, programs.init(), members),
+                ("one by one", learner.update, alone, 1),
+            ):
+                times, compilation = updates(update, state)
+                more = {"compiles": compilation}
+                yield Row(case, way, times, count * config.steps_per_update, more)
 
 
 def updates(
