@@ -69,7 +69,7 @@ class Last(Wrapper):
 
 
 def learn_with_brax(config: TrainConfig, watch: Watch) -> None:
-    """brax's, with our environment; its learning rate stays, and it tells of the last 100 episodes."""
+    """The one of brax on our environment; the rate stays, and 100 are its last episodes."""
     from brax.training.agents.ppo import networks, train
     from flax import linen
 

@@ -18,6 +18,8 @@ from train.rl import memory
 from train.rl.agent import hyperparameters, make_env
 from train.rl.ppo import make_learner
 
+PARTS = ("physics", "policy", "learning")
+
 UNTIMED = 2
 """First updates of others, in which they compile."""
 
@@ -28,8 +30,8 @@ def measure(sizes: Sizes) -> Iterator[Row]:
     for config in sizes.configs(*usual):
         case = {"": config.task, "environments": config.num_envs}
         for way, package, learn, chosen in contestants(config, sizes.impls):
-            measure = partial(measure_peer, learn=learn) if package else measure_ours
-            yield attempt(case, way, partial(measure, case, way, chosen), package=package)
+            by = partial(measure_peer, learn=learn) if package else measure_ours
+            yield attempt(case, way, partial(by, case, way, chosen), package=package)
 
 
 def measure_ours(case: Case, way: str, config: TrainConfig) -> Row:
@@ -56,13 +58,8 @@ def measure_ours(case: Case, way: str, config: TrainConfig) -> Row:
     whole, collection, steps = map(
         seconds, (lambda: update(state), lambda: collect(state), lambda: physics(*inputs))
     )
-    moving, collecting, all_ = map(np.median, (steps, collection, whole))
-    shares = {
-        "physics": moving / all_,
-        "policy": (collecting - moving) / all_,
-        "learning": (all_ - collecting) / all_,
-    }
-    more = {name: float(share) for name, share in shares.items()} | {"compiles": compilation}
+    parts = np.diff([0.0, *map(np.median, (steps, collection, whole))]) / np.median(whole)
+    more = dict(zip(PARTS, parts.tolist(), strict=True)) | {"compiles": compilation}
     return Row(case, way, whole, config.steps_per_update, more)
 
 
@@ -88,7 +85,7 @@ SUITE = Suite(
     unit="steps/s",
     ours=("ndp C", "ndp MJX"),
     measure=measure,
-    more=dict.fromkeys(("physics", "policy", "learning"), "{:.0%}") | {"compiles": "{:.0f} s"},
+    more=dict.fromkeys(PARTS, "{:.0%}") | {"compiles": "{:.0f} s"},
     about="brax steps with MJX, stable-baselines3 with C; both have the network, the batch, its 10 "
     "passes and 32 minibatches, and ask the policy in every step, as ppo does.",
 )
