@@ -1,6 +1,6 @@
 """Movements of a primitive, and their gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def measure(sizes: Sizes) -> Iterator[Row]:
         yield row
 
 
-def grid_of(sizes: Sizes) -> dict[Shape, tuple[int, ...]]:
+def grid_of(sizes: Sizes) -> Mapping[Shape, tuple[int, ...]]:
     """Batches of every shape."""
     grid = THOROUGH if sizes.thorough else QUICK_ON_ACCELERATOR if accelerated() else QUICK
     return dict.fromkeys(grid, sizes.batches) if sizes.batches else grid

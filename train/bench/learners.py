@@ -136,9 +136,9 @@ def learn_with_sb3(config: TrainConfig, watch: Watch) -> None:
                 watch(sum(ended) / len(ended) if ended else math.nan)
 
     make_env(dataclasses.replace(config, impl="c"))  # says so where it cannot be had
-    options = {"episode_length": config.episode_length, "reward_delay": config.reward_delay}
-    autoreset = {"autoreset_mode": "SameStep"}
-    many = GymVectorEnv(config.task, config.num_envs, **autoreset, impl="c", **options)
+    options: dict[str, Any] = {"autoreset_mode": "SameStep", "impl": "c"}
+    options |= {"episode_length": config.episode_length, "reward_delay": config.reward_delay}
+    many = GymVectorEnv(config.task, config.num_envs, **options)
     ppo, widths = config.ppo, list(config.network.hidden)
     networks = {"pi": widths, "vf": widths}
     learner = stable_baselines3.PPO(

@@ -94,7 +94,7 @@ def content(row: Row) -> dict[str, Any]:
     told: dict[str, Any] = {"case": row.case, "way": row.way}
     if row.note:
         return told | {"note": row.note}
-    numbers = {"count": row.count, "speed": row.speed, "quartiles": row.quartiles.tolist()}
+    numbers = {"units": row.units, "speed": row.speed, "quartiles": row.quartiles.tolist()}
     return told | numbers | {"seconds": row.seconds, **row.more}
 
 
@@ -144,7 +144,7 @@ def draw_panel(axis: Axes, rows: Sequence[Row], looks: Mapping[str, dict[str, An
         points = [row for row in rows if row.way == way]
         if points:
             where = [row.case[across] for row in points]
-            fast, speeds, slow = np.array([row.count / row.quartiles for row in points]).T
+            fast, speeds, slow = np.array([row.units / row.quartiles for row in points]).T
             bars = [speeds - slow, fast - speeds]
             axis.errorbar(where, speeds, yerr=bars, marker="o", markersize=4, **look)
     plots.frame(axis)

@@ -58,7 +58,7 @@ def launch(config: TrainConfig, impl: str, cache: Path) -> tuple[float, float]:
             try:
                 while not metrics.read(run):
                     if process.poll() is not None:
-                        raise UserError(process.stderr.read().strip().rpartition("\n")[-1])
+                        raise UserError(process.communicate()[1].strip().rpartition("\n")[-1])
                     time.sleep(LOOK)
                 return time.perf_counter() - began, resident(process.pid)
             finally:

@@ -27,7 +27,7 @@ class Row(NamedTuple):
       case: what is done.
       way: how, or by whom.
       seconds: of every timed call; empty where there is none.
-      count: of the suite's units in a call.
+      units: that a call counts, as the suite names them.
       more: other numbers, by the names of their columns.
       note: why nothing was measured.
     """
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     case: Case
     way: str
     seconds: tuple[float, ...] = ()
-    count: int = 1
+    units: int = 1
     more: Mapping[str, float] = MappingProxyType({})
     note: str = ""
 
@@ -47,7 +47,7 @@ class Row(NamedTuple):
     @property
     def speed(self) -> float:
         """Units per second, by the median."""
-        return self.count / self.quartiles[1]
+        return self.units / self.quartiles[1]
 
 
 class Suite(NamedTuple):

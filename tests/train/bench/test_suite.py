@@ -104,7 +104,7 @@ def test_the_table_the_file_and_the_figure(tmp_path, capsys):
     content = json.loads((tmp_path / "sums.json").read_text())
     assert content["unit"] == "sums/s" and "jax" in content["versions"]
     assert content["rows"][0] == {
-        **{"case": {"": "all", "D": 3, "batch": 2}, "way": "ours", "count": 10, "speed": 5.0},
+        **{"case": {"": "all", "D": 3, "batch": 2}, "way": "ours", "units": 10, "speed": 5.0},
         **{"quartiles": [1.5, 2.0, 2.5], "seconds": [1.0, 2.0, 3.0], "memory": 2.0},
     }
     assert content["rows"][3]["note"].endswith("pip install missing")

@@ -68,8 +68,8 @@ def test_dmp(measured):
 
 def test_env(measured):
     ours, loop, processes = measured("env")
-    assert (ours["way"], ours["count"], ours["case"]["environments"]) == ("C", 2 * 4, 2)
-    assert (loop["way"], loop["count"]) == ("C MuJoCo loop", 3)
+    assert (ours["way"], ours["units"], ours["case"]["environments"]) == ("C", 2 * 4, 2)
+    assert (loop["way"], loop["units"]) == ("C MuJoCo loop", 3)
     assert processes["note"]
 
 
@@ -89,7 +89,7 @@ def test_train(measured, monkeypatch):
     rows = measured("train")
     assert [row["way"] for row in rows] == ["ndp C", "ppo C"]
     for row in rows:
-        assert row["count"] == 2 * 4
+        assert row["units"] == 2 * 4
         assert sum(row[part] for part in training.PARTS) == pytest.approx(1)
 
 
@@ -101,7 +101,7 @@ def test_peers_learn(package):
     pytest.importorskip(package.replace("-", "_"))
     config = SIZES._replace(impl="jax").configs()[0]
     row = training.measure_peer({}, package, config, learn=PEERS[package])
-    assert len(row.seconds) == 2 and row.count == 2 * 4
+    assert len(row.seconds) == 2 and row.units == 2 * 4
     told = []
     PEERS[package](config, told.append)
     assert len(told) >= config.updates - 1 and all(0 <= share <= 1 for share in told[1:])
@@ -109,7 +109,7 @@ def test_peers_learn(package):
 
 def test_sweep(measured):
     together, alone = measured("sweep")
-    assert (together["way"], together["count"]) == ("together", 2 * alone["count"])
+    assert (together["way"], together["units"]) == ("together", 2 * alone["units"])
 
 
 def test_success(measured, monkeypatch):
@@ -139,7 +139,7 @@ def test_startup(measured):
 def test_processes_of_gymnasium(measured, monkeypatch):
     monkeypatch.setattr(env, "MOST_PROCESSES", 2)
     *_, row = measured("env")
-    assert row["count"] == 2 * 4
+    assert row["units"] == 2 * 4
 
 
 def test_the_command(tmp_path, capsys):
