@@ -23,7 +23,7 @@ FLOORS = {
     "envs": (
         *({"importing", "xla_flags", "outside", "fusion", "tabletop"}, {"physics"}, {"base"}),
         *({"sawyer", "jaco"}, {"throw", "pick", "push", "soccer", "faucet"}),
-        *({"camera", "limits"}, {"__init__"}, {"gym"}),
+        *({"camera", "limits"}, {"__init__"}, {"gym", "sb3"}),
     ),
     "configs": (
         *({"fields", "registry"}, {"heads"}, {"base"}, {"imitation"}),
