@@ -58,7 +58,7 @@ class Study(Command):
         if self.plot:
             if len(self.plot) > 1 and not self.out:
                 raise UserError("--plot of several folders needs --out, a folder to write to.")
-            check_place(self.out or self.plot[0])
+            check_place(self.out or next(iter(self.plot)))
             return
         check_count("--devices", self.devices)
         if self.out:
@@ -68,7 +68,7 @@ class Study(Command):
         if self.plot:
             from train.studies import report
 
-            out = self.out or self.plot[0]
+            out = self.out or next(iter(self.plot))
             report.write(self.plot, out)
             return show(console, *left(out))
         from train.studies.train import study

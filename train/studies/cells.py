@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from configs import HEADS, PRESETS, TrainConfig
 from configs.fields import replaced, settings
@@ -11,8 +12,8 @@ from train.runs.checks import check_known, check_policy
 from train.sweeps.grid import Axis, Grid, Range, lay_out, shown
 from train.system.errors import UserError
 
-EVALUATIONS = 25
-"""Of a run, about, at equal distances."""
+EVALUATIONS = 16
+"""Of a run, about, at equal distances; one takes as many environment steps as two updates."""
 
 OPTIONS = {"task": "tasks", "policy": "policies", "steps": "steps"}
 """Settings that options of their own say, by the names of these."""
@@ -50,13 +51,7 @@ def cells_of(
         check_known(task, PRESETS)
         for policy in policies:
             check_policy(dataclasses.replace(PRESETS[task], policy=policy), HEADS)
-    for name, values in axes.items():
-        if name in OPTIONS:
-            raise UserError(f"--over.{name}: a study takes --{OPTIONS[name]} in its place.")
-        if isinstance(values, Range):
-            raise UserError(
-                f"--over.{name} is a range, which a study cannot draw from; list the values."
-            )
+    lists = {name: listed(name, values) for name, values in axes.items()}
     if seeds < 2:
         raise UserError(f"--seeds is {seeds}; give at least 2, whose spread is the interval.")
     if steps is not None and steps < 1:
@@ -64,13 +59,24 @@ def cells_of(
     given = {} if steps is None else {"steps": steps}
     found = []
     for policy in policies:
-        for values in itertools.product(*axes.values()):
-            variant = dict(zip(axes, values, strict=True))
+        for values in itertools.product(*lists.values()):
+            variant = dict(zip(lists, values, strict=True))
             for task in tasks:
                 base = evaluated_often(replaced(preset(task, policy), variant | given))
                 each = {name: (value,) for name, value in variant.items()}
                 found.append(lay_out([base], each, seeds=seeds, samples=None))
     return tuple(found)
+
+
+def listed(name: str, values: Axis) -> tuple[Any, ...]:
+    """The values of a setting; raises `UserError` where they are no list, or said otherwise."""
+    if name in OPTIONS:
+        raise UserError(f"--over.{name} is no variant; give --{OPTIONS[name]}.")
+    if isinstance(values, Range):
+        raise UserError(
+            f"--over.{name} is a range, which a study cannot draw from; list the values."
+        )
+    return values
 
 
 def evaluated_often(config: TrainConfig) -> TrainConfig:
@@ -80,7 +86,7 @@ def evaluated_often(config: TrainConfig) -> TrainConfig:
 
 def name_of(cell: Grid) -> str:
     """Of a cell's folder, without its number."""
-    config = cell.members[0].config
+    config = cast(TrainConfig, cell.members[0].config)
     every = settings(config)
     words = [f"{name}{short(shown(every[name]))}" for name in cell.over]
     return "-".join((short(config.task), short(config.policy), *words))

@@ -23,7 +23,7 @@ SHARES = np.linspace(0, 1, 101)
 ALL = "all tasks"
 EXPLANATION = (
     "Held-out episodes, action means; interquartile mean of the seeds\n"
-    "and its 95 % bootstrap interval, stratified by task"
+    "and its 95 % bootstrap interval, over all tasks stratified by task"
 )
 
 Look = dict[str, Any]
@@ -105,6 +105,12 @@ def finish(axis: Axes, xlabel: str) -> None:
     plots.frame(axis)
 
 
+def by_scope(axis: Axes, scopes: Sequence[str], ylabel: str) -> None:
+    axis.set_xticks(range(len(scopes)), scopes)
+    axis.set(xlim=(-0.5, len(scopes) - 0.5), ylabel=ylabel, ylim=(-0.03, 1.03))
+    plots.frame(axis, lines="y")
+
+
 def explained(figure: Figure, axes: dict[str, Axes], explanation: str = EXPLANATION) -> Figure:
     """Titles above the panels, and below all of them what the colours are."""
     for name, axis in axes.items():
@@ -137,26 +143,24 @@ def comparison(found: Results) -> Figure:
             estimate([found[task, variant].final for task in scope], interquartile_mean)
             for scope in scopes.values()
         ]
-        points(left, ends, (place - (len(every) - 1) / 2), len(every), every[variant])
-    finish(left, "")
-    left.set(xlim=(-0.5, len(scopes) - 0.5), ylabel="success rate at the end")
+        points(left, ends, aside(place, len(every)), every[variant])
     for place, variant in enumerate(others):
         better = [improvement_on(found, variant, scope) for scope in scopes.values()]
-        look = every[variant] | {"label": ""}
-        points(right, better, (place - (len(others) - 1) / 2), len(others), look)
-    finish(right, "")
-    right.set(xlim=(-0.5, len(scopes) - 0.5), ylabel=f"P({every[first]['label']} > other)")
+        points(right, better, aside(place, len(others)), every[variant] | {"label": ""})
+    by_scope(left, list(scopes), "success rate at the end")
+    by_scope(right, list(scopes), f"P({every[first]['label']} > other)")
     right.axhline(0.5, color="black", linewidth=0.8, linestyle=":", zorder=0)
-    for axis in (left, right):
-        axis.set_xticks(range(len(scopes)), list(scopes))
-        plots.frame(axis, lines="y")
     titles = {"success at the end": left, "probability of improvement": right}
     return explained(figure, titles)
 
 
-def points(axis: Axes, estimates: Sequence[Estimate], place: float, of: int, look: Look) -> None:
-    """An estimate of each scope beside those of other variants."""
+def aside(place: int, of: int) -> float:
+    """How far right of a scope's middle the points of a variant stand."""
+    return 0.6 * (place - (of - 1) / 2) / of
+
+
+def points(axis: Axes, estimates: Sequence[Estimate], aside: float, look: Look) -> None:
+    """An estimate of each scope."""
     value, low, high = (np.array(column) for column in zip(*estimates, strict=True))
-    x = np.arange(len(estimates)) + 0.6 * place / of
     style = look | {"linestyle": "", "marker": "o", "capsize": 3}
-    axis.errorbar(x, value, (value - low, high - value), **style)
+    axis.errorbar(np.arange(len(value)) + aside, value, (value - low, high - value), **style)

@@ -35,7 +35,7 @@ class Cell(NamedTuple):
 
     Attributes:
       steps: of each run up to an evaluation, (E,).
-      minutes: wall time of training up to there, of the cell divided by S, (E,).
+      minutes: wall time of training up to there without compilation, the cell's divided by S, (E,).
       hours: wall time of the whole cell, evaluations and compilation included.
       success: on held-out episodes with the action means, (S, E).
       final: the same on the episodes of the end, (S,).
@@ -77,12 +77,16 @@ def cell_rows(cell: Sweep) -> list[Row]:
 
 
 def clock_of(timing: dict[str, list[float]], *, seeds: int) -> dict[float, tuple[float, float]]:
-    """Minutes of training for each seed, and hours of all and everything, by steps."""
-    columns = (timing[name] for name in ("steps", "seconds", "evaluating", "saving"))
-    passed = {
-        steps: ((seconds - evaluating - saving) / 60 / seeds, seconds / 3600)
-        for steps, seconds, evaluating, saving in zip(*columns, strict=True)
-    }
+    """Minutes of training for each seed, and hours of all and everything, by steps.
+
+    Of the first update, which includes compilation, training is taken to be the median update.
+    """
+    seconds = np.array(timing["seconds"])
+    training = seconds - np.array(timing["evaluating"]) - np.array(timing["saving"])
+    if len(training) > 1:
+        training += np.median(np.diff(training)) - training[0]
+    minutes, hours = training / 60 / seeds, seconds / 3600
+    passed = dict(zip(timing["steps"], zip(minutes, hours, strict=True), strict=True))
     return {0.0: (0.0, 0.0)} | passed
 
 

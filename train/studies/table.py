@@ -42,8 +42,8 @@ def markdown(found: Results, machines: Sequence[str]) -> str:
         "all seeds and evaluations.",
         success_table(found),
         "The first evaluation with so much success, median of the seeds, and how many of them "
-        "came so far if not all; minutes are wall time of training, the cell's divided by its "
-        "seeds.",
+        "came so far if not all; minutes are wall time of training without compilation, the "
+        "cell's divided by its seeds.",
         speed_table(found),
     ]
     if len(variants_of(found)) > 1 and shared_tasks(found):
