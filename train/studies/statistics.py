@@ -45,7 +45,7 @@ def estimate(strata: Strata, statistic: Callable[..., np.ndarray]) -> Estimate:
 
 def interquartile_mean(*strata: np.ndarray, axis: int = 0) -> np.ndarray:
     """Mean of the middle half of all seeds of all tasks."""
-    return trim_mean(np.concatenate(strata, axis), 0.25, axis=axis)
+    return np.asarray(trim_mean(np.concatenate(strata, axis), 0.25, axis=axis))
 
 
 def improvement(*strata: np.ndarray, axis: int = 0) -> np.ndarray:
@@ -63,7 +63,7 @@ def improvement(*strata: np.ndarray, axis: int = 0) -> np.ndarray:
         a = np.expand_dims(np.moveaxis(ours, axis, -1), -1)
         b = np.expand_dims(np.moveaxis(theirs, axis, -1), -2)
         found.append(((a > b) + 0.5 * (a == b)).mean(axis=(-2, -1)))
-    return np.mean(found, axis=0)
+    return np.asarray(np.mean(found, axis=0))
 
 
 def after(cell: Cell, share: float) -> Float[np.ndarray, " S"]:
