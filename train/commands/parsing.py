@@ -205,7 +205,8 @@ def parse_study(arguments: Sequence[str]) -> Study:
             if extent[name] != getattr(Study(), name):
                 raise UserError(f"--quick says how many {name}; leave out {flag(name)}.")
         extent = QUICK
-    cells = cells_of(policies=command.policies, axes=axes, **extent)
+    paper = command.preset == "paper"
+    cells = cells_of(policies=command.policies, axes=axes, **extent, paper=paper)
     return dataclasses.replace(command, cells=cells)
 
 

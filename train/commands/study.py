@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from configs import HEADS, PRESETS
+from configs.base import PresetName
 from train.commands.command import Command, check_count, show
 from train.runs.run import check_free, check_place
 from train.sweeps.grid import Grid
@@ -36,6 +37,8 @@ class Study(Command):
     """Of each cell, from 0 on."""
     steps: int | None = None
     """Environment steps of each run; by default those of the task's preset."""
+    preset: PresetName = "tuned"
+    """The settings of the cells: ours for task and policy, or the paper's."""
     quick: bool = False
     """Push, 3 seeds, half a million steps: a quarter of an hour on 2 CPU cores."""
     devices: int = 1

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from configs import HEADS, PRESETS, TrainConfig
+from configs import HEADS, PRESETS, TrainConfig, preset
 from configs.fields import replaced, settings
 from envs.outside import short
 from train.runs.checks import check_known, check_policy
@@ -19,11 +19,6 @@ OPTIONS = {"task": "tasks", "policy": "policies", "steps": "steps"}
 """Settings that options of their own say, by the names of these."""
 
 
-def preset(task: str, policy: str) -> TrainConfig:
-    """What a policy is trained with on a task where nothing else is said."""
-    return dataclasses.replace(PRESETS[task], policy=policy)
-
-
 def cells_of(
     *,
     tasks: Sequence[str],
@@ -31,6 +26,7 @@ def cells_of(
     axes: Mapping[str, Axis],
     seeds: int,
     steps: int | None,
+    paper: bool = False,
 ) -> tuple[Grid, ...]:
     """The cells, policy after policy; each is a sweep over nothing but seeds.
 
@@ -40,6 +36,7 @@ def cells_of(
       axes: settings that make variants of every policy, and their values.
       seeds: of each cell, from 0 on.
       steps: of each run; by default as many as the presets say.
+      paper: start from the paper's settings in place of ours for task and policy.
 
     Raises:
       UserError: there is nothing to compare seeds of, or a run could not be trained.
@@ -62,7 +59,7 @@ def cells_of(
         for values in itertools.product(*lists.values()):
             variant = dict(zip(lists, values, strict=True))
             for task in tasks:
-                base = evaluated_often(replaced(preset(task, policy), variant | given))
+                base = evaluated_often(replaced(preset(task, policy, paper=paper), variant | given))
                 each = {name: (value,) for name, value in variant.items()}
                 found.append(lay_out([base], each, seeds=seeds, samples=None))
     return tuple(found)

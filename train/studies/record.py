@@ -98,7 +98,7 @@ def row(
     final: bool,
 ) -> Row:
     minutes, hours = clock[steps]
-    times = {"steps": f"{steps:.0f}", "minutes": f"{minutes:.3f}", "hours": f"{hours:.4f}"}
+    times = {"steps": f"{steps:.0f}", "minutes": f"{minutes:.5g}", "hours": f"{hours:.5g}"}
     return times | {"final": f"{final:d}"} | {name: f"{measured[name]:.6g}" for name in MEASURED}
 
 

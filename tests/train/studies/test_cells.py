@@ -1,10 +1,10 @@
 import pytest
 
-from configs import PRESETS
+from configs import PRESETS, preset
 from configs.fields import replaced
 from train.commands.parsing import parse
 from train.commands.study import QUICK
-from train.studies.cells import name_of, preset
+from train.studies.cells import name_of
 from train.system.errors import UserError
 
 
@@ -43,6 +43,13 @@ def test_variants_are_cells_of_every_policy_and_task():
         32,
         3,
     )
+
+
+def test_the_papers_settings_can_be_studied():
+    for config in configs(parse(["study", "--preset", "paper"])):
+        paper = preset(config.task, config.policy, paper=True)
+        expected = replaced(paper, {"seed": config.seed, "eval_every": config.eval_every})
+        assert config == expected
 
 
 def test_quick_is_a_study_of_few_steps():
