@@ -1,4 +1,12 @@
-"""A small study over probes, as `ndp study` understands it."""
+"""A small study over probes, also in a process of its own: python studied.py study ..."""
+
+import sys
+
+from train import cli
+from train.system import runtime
+
+if __name__ == "__main__":
+    runtime.prepare()
 
 import jax.numpy as jnp
 import probes
@@ -17,3 +25,14 @@ class Succeeds(probes.RewardFromBoth):
         after = super().step(state, action)
         near = jnp.where(after.reward > -0.3, 1.0, 0.0)
         return after.replace(metrics=after.metrics | {"success": near})
+
+
+def main() -> int:
+    from train.sweeps import train as sweeps
+
+    sweeps.make_env = lambda config: Succeeds()
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

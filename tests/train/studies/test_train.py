@@ -4,6 +4,9 @@ import csv
 import json
 import shutil
 import signal
+import subprocess
+import sys
+import time
 
 import imageio
 import numpy as np
@@ -18,7 +21,8 @@ from train.studies import record
 from train.studies.record import tasks_of, variants_of
 from train.sweeps import train as sweeps
 
-ARGUMENTS = ("study", "--tasks", "push", "throw", "--policies", "ndp", "ppo", *studied.SMALL)
+ARGUMENTS = ("study", "--tasks", "push", "throw", *studied.SMALL)
+BOTH, OURS = ("--policies", "ndp", "ppo"), ("--policies", "ndp")
 LEFT = {"study.json", "cells", "evaluations.csv", "table.md"}
 LEFT |= {"curves.png", "minutes.png", "comparison.png"}
 
@@ -33,7 +37,7 @@ def probes_for_tasks():
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies") / "whole"
-    assert main([*ARGUMENTS, "--out", str(folder)]) == 0
+    assert main([*ARGUMENTS, *BOTH, "--out", str(folder)]) == 0
     return folder
 
 
@@ -141,19 +145,34 @@ def test_an_interrupted_study_goes_on(whole, monkeypatch, tmp_path, capsys):
 
     with monkeypatch.context() as patch:
         patch.setattr(sweeps, "evaluation_due", due)
-        assert main([*ARGUMENTS, "--out", str(folder)]) == 143
+        assert main([*ARGUMENTS, *OURS, "--out", str(folder)]) == 143
     said = " ".join(capsys.readouterr().out.split())
     assert f"To continue: ndp study --resume {folder}" in said
-    assert rows(folder) == [row for row in rows(whole) if row["task"] == "push"][:20]
+    expected = [row for row in rows(whole) if row["policy"] == "ndp"]
+    assert rows(folder) == expected[:20]
     first = studies.load(folder).cells[0].runs[0].folder / "evaluation.json"
     before = first.stat().st_mtime_ns
     assert main(["study", "--resume", str(folder)]) == 0
     said = capsys.readouterr().out
-    assert "Cell 1 of 4" not in said and "Continuing at 120 steps" in said
+    assert "Cell 1 of 2" not in said and "Continuing at 120 steps" in said
     assert first.stat().st_mtime_ns == before
-    assert rows(folder) == rows(whole)
+    assert rows(folder) == expected
     assert main(["resume", str(folder)]) == 0
     assert "Cell " not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on(whole, tmp_path):
+    """In its second cell, after a checkpoint."""
+    folder, start = tmp_path / "study", [sys.executable, studied.__file__]
+    process = subprocess.Popen([*start, *ARGUMENTS, *OURS, "--out", str(folder)])
+    while not list(folder.glob("cells/1-*/groups/*/checkpoints/*")) and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() in (0, -signal.SIGKILL)
+    done = subprocess.run([*start, "study", "--resume", str(folder)], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert rows(folder) == [row for row in rows(whole) if row["policy"] == "ndp"]
 
 
 @pytest.mark.parametrize("content", ["", "steps,success\n1,2\n"])
