@@ -30,7 +30,7 @@ FLOORS = {
         *({"throw", "pick", "push", "soccer", "faucet"}, {"__init__"}),
     ),
     "train": (
-        *({"system"}, {"runs"}, {"rl"}, {"imitation"}, {"sweeps"}, {"bench"}),
+        *({"system"}, {"runs"}, {"rl"}, {"imitation"}, {"sweeps"}, {"bench", "studies"}),
         *({"commands"}, {"cli"}, {"__init__"}),
     ),
 }
