@@ -54,7 +54,8 @@ def finetune(
     start: LoadedPolicy, *, updates: int, episodes: int = 64, passes: int = 10, seed: int = 0
 ) -> tuple[LoadedPolicy, list[float]]:
     """The policy after so many updates, and the mean return of the episodes before each."""
-    policy, params, stats, about = start.policy, start.params, start.statistics, start.about
+    policy, params, stats = start.policy, start.params, start.statistics
+    many = gymnasium.make_vec("Reacher-v5", num_envs=episodes, vectorization_mode="sync")
     optimizer = optax.adam(3e-3)
 
     def output(params, stats, seen):
@@ -64,7 +65,8 @@ def finetune(
     def act(params, stats, key, seen):
         asked = output(params, stats, seen)
         decision = sample(key, asked.decision, asked.log_std)
-        return decision, policy.actions(decision, *robot(seen))
+        before = log_prob(asked.decision, asked.log_std, decision)
+        return decision, before, policy.actions(decision, *robot(seen))
 
     def loss(params, stats, seen, decision, before, to_go):
         asked = output(params, stats, seen)
@@ -75,35 +77,30 @@ def finetune(
         return jnp.mean((to_go - asked.value) ** 2) / 2 - jnp.mean(gain)
 
     @jax.jit
-    def learn(params, stats, moments, seen, decision, reward):
-        asked = output(params, stats, seen)
-        before = log_prob(asked.decision, asked.log_std, decision)
-        to_go = jnp.cumsum(reward[::-1], axis=0)[::-1, :, None]
-        for _ in range(passes):
-            gradient = jax.grad(loss)(params, stats, seen, decision, before, to_go)
-            change, moments = optimizer.update(gradient, moments)
-            params = optax.apply_updates(params, change)
-        return params, normalize.update(stats, seen), moments
+    def descend(params, moments, *batch):
+        change, moments = optimizer.update(jax.grad(loss)(params, *batch), moments)
+        return optax.apply_updates(params, change), moments
 
-    many = gymnasium.make_vec("Reacher-v5", num_envs=episodes, vectorization_mode="sync")
-    keys = iter(jax.random.split(jax.random.key(seed), updates * QUERIES))
-    moments, returns = optimizer.init(params), []
+    moments, keys, returns = optimizer.init(params), jax.random.key(seed), []
     for update in range(updates):
         seen, _ = many.reset(seed=seed + update * episodes)
-        batch = []
-        for _ in range(QUERIES):
-            query, earned = seen.astype(np.float32), np.zeros(episodes, np.float32)
-            decision, actions = act(params, stats, next(keys), query)
+        batch, rewards = [], np.zeros((QUERIES, episodes), np.float32)
+        for number, key in enumerate(jax.random.split(jax.random.fold_in(keys, update), QUERIES)):
+            query = jnp.asarray(seen, float)
+            decision, before, actions = act(params, stats, key, query)
+            batch.append((query, decision, before))
             for action in np.asarray(actions).swapaxes(0, 1):
                 seen, reward, *_ = many.step(torque(seen, action))
-                earned += reward
-            batch.append((query, decision, earned))
-        arrays = [np.stack(column) for column in zip(*batch, strict=True)]
-        params, stats, moments = learn(params, stats, moments, *arrays)
-        returns.append(float(arrays[-1].sum(axis=0).mean()))
-        print(f"update {update + 1}: return {returns[-1]:.1f}")
+                rewards[number] += reward
+        arrays = [jnp.stack(column) for column in zip(*batch, strict=True)]
+        to_go = rewards[::-1].cumsum(axis=0)[::-1, :, None]
+        for _ in range(passes):
+            params, moments = descend(params, moments, stats, *arrays, to_go)
+        stats = normalize.update(stats, arrays[0])
+        returns.append(float(to_go[0].mean()))
+        print(f"update {update + 1}: return {returns[-1]:.1f}", flush=True)
     many.close()
-    return LoadedPolicy(policy, params, stats, about), returns
+    return LoadedPolicy(policy, params, stats, start.about), returns
 
 
 if __name__ == "__main__":
