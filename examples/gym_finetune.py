@@ -56,7 +56,8 @@ def finetune(
     """The policy after so many updates, and the mean return of the episodes before each."""
     policy, params, stats = start.policy, start.params, start.statistics
     many = gymnasium.make_vec("Reacher-v5", num_envs=episodes, vectorization_mode="sync")
-    optimizer = optax.adam(3e-3)
+    rate = optax.linear_schedule(2e-3, 0.0, updates * passes)
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(rate))
 
     def output(params, stats, seen):
         return policy.apply(params, normalize.normalize(stats, seen), *robot(seen))
