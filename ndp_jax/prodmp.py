@@ -165,7 +165,7 @@ def _responses(dmp: DMP, t0: Any, times: Any, alpha: Any) -> tuple[Any, Any]:
 
 
 def _bases(dmp: DMP, s: Any, alpha: Any) -> tuple[Any, Any]:
-    """Phi and dPhi/ds at times s in units of tau, (K,): of the goal, then of the weights, (K, 1 + N).
+    """Phi and dPhi/ds at times s in units of tau, (K,): of goal and weights, (K, 1 + N).
 
     The integrals are sums over nodes that part the time before s.
     """

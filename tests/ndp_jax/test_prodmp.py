@@ -22,22 +22,24 @@ PRIMITIVE = DMP(n_steps=20, tau=2.0, alpha=9.0, alpha_x=1.5, forcing="unscaled")
 def integrated(dmp, goal, weights, y0, dy0, times):
     """Position and velocity (K, D) of the differential equation from time 0, by SciPy."""
 
-    def rate(time, state):
+    def rate(time, state, goal, weights):
         position, z = state
         phase = np.exp(-dmp.alpha_x * time / dmp.tau)
         centres = np.exp(-dmp.alpha_x * np.linspace(0, 1, dmp.n_basis))
         distance = dmp.n_basis**1.5 / centres / dmp.alpha_x * (phase - centres) ** 2
         psi = KERNELS[dmp.kernel](distance)
-        forcing = phase * (np.average(weight, weights=psi) if len(weight) > 1 else weight[0])
-        pull = dmp.alpha * (dmp.alpha / 4 * (end - position) - z)
+        forcing = phase * (np.average(weights, weights=psi) if dmp.n_basis > 1 else weights[0])
+        pull = dmp.alpha * (dmp.alpha / 4 * (goal - position) - z)
         return [z / dmp.tau, (pull + forcing) / dmp.tau]
 
-    solutions = []
-    for end, weight, start in zip(goal, weights, zip(y0, dy0 * dmp.tau, strict=True), strict=True):
-        span = (0, times[-1])
-        done = solve_ivp(rate, span, start, "DOP853", times, rtol=1e-11, atol=1e-12)
-        solutions.append(done.y)
-    return tuple(np.stack(solutions, axis=-1) / np.array([1, dmp.tau])[:, None, None])
+    def solution(goal, weights, y0, dy0):
+        options = {"t_eval": times, "args": (goal, weights), "rtol": 1e-11, "atol": 1e-12}
+        start = (y0, dy0 * dmp.tau)
+        return solve_ivp(rate, (0, times[-1]), start, method="DOP853", **options).y
+
+    each = map(solution, goal, weights, y0, dy0)
+    position, z = np.stack(list(each), axis=-1)
+    return position, z / dmp.tau
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
