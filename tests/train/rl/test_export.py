@@ -28,7 +28,9 @@ class Gripping(Sketch):
 ENV = Gripping(action_scale=0.05)
 
 
-@pytest.fixture(scope="module", params=[{"policy": name} for name in ("ndp", "ppo-multi", "ppo")])
+@pytest.fixture(
+    scope="module", params=[{"policy": name} for name in ("ndp", "prodmp", "ppo-multi", "ppo")]
+)
 def config(request):
     return replaced(CONFIG, {"task": "push"} | request.param)
 
