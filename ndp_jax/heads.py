@@ -42,7 +42,10 @@ class Settings(Protocol):
     @property
     def explores_trajectories(self) -> bool: ...
     @property
-    def primitive(env: Robot, config: Settings) -> PrimitiveHead:
+    def primitive(self) -> Any: ...
+
+
+def primitive(env: Robot, config: Settings) -> PrimitiveHead:
     """T actions through a primitive that lasts T steps."""
     settings = config.primitive
     return _primitive(env, config, forcing=settings.forcing, solver=Euler(settings.method))

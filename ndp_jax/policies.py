@@ -1,9 +1,9 @@
 """Policies that answer one query with the next T actions.
 
 The three policies of the paper are one module with two heads: `PrimitiveHead` integrates a
-dynamic movement primitive (ndp, or prodmp by another solver), `DirectHead` outputs the actions
-themselves (ppo-multi, and ppo with T = 1). Everything else is equal: the same actor and critic networks, the same
-state-independent noise, the same T value heads.
+dynamic movement primitive (ndp; prodmp with another solver), `DirectHead` outputs the actions
+themselves (ppo-multi, and ppo with T = 1). Everything else is equal: the same actor and critic
+networks, the same state-independent noise, the same T value heads.
 
 Source: Bahl et al., "Neural Dynamic Policies for End-to-End Sensorimotor Learning", NeurIPS 2020,
 section 3.

@@ -94,7 +94,7 @@ def test_a_sweep_understands_its_values():
         (["train", "pusk"], "There is no task 'pusk'; did you mean 'push'?"),
         (
             ["train", "push", "--policy", "ndq"],
-            "ndp, prodmp, ppo-multi, ppo (did you mean ndp?), or",
+            "prodmp, ppo-multi, ppo (did you mean ndp?), or",
         ),
         (["train", "push", "--policy", "no.where:HEAD"], "There is no module 'no' for no.where:HE"),
         (["train", "push", "--policy", "configs:HEAD"], "There is no 'HEAD' in the module of conf"),
@@ -236,7 +236,7 @@ def folder(tmp_path, monkeypatch):
         (["train", "push", "--policy", "ppo", "--alpha", "15"], "--alpha means nothing to --pol"),
         (
             ["train", "push", "--policy", "prodmp", "--method", "scan"],
-            "--method means nothing to --p",
+            "--method means nothing to",
         ),
         (["train", "push", "--policy", "ppo", "--chunk", "3"], "--chunk means nothing to --policy"),
         (["evaluate", "run"], "run holds no checkpoint yet."),
