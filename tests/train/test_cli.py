@@ -126,7 +126,10 @@ def test_a_sweep_understands_its_values():
     ("arguments", "sentence"),
     [
         (["train", "pusk"], "There is no task 'pusk'; did you mean 'push'?"),
-        (["train", "push", "--policy", "ndq"], "of ndp, ppo-multi, ppo (did you mean ndp?), or"),
+        (
+            ["train", "push", "--policy", "ndq"],
+            "prodmp, ppo-multi, ppo (did you mean ndp?), or",
+        ),
         (["train", "push", "--policy", "no.where:HEAD"], "There is no module 'no' for no.where:HE"),
         (["train", "push", "--policy", "configs:HEAD"], "There is no 'HEAD' in the module of conf"),
         (["train", "push", "--policy", "configs:PPO"], "configs:PPO is no policy; name a configs"),
@@ -274,6 +277,10 @@ def folder(tmp_path, monkeypatch):
         (["train", "--resume", "run", "--steps", "9" * 20], "is more than 2147483647 updates"),
         (["train", "push", "--out", "run/config.json"], "run/config.json is a file; choose"),
         (["train", "push", "--policy", "ppo", "--alpha", "15"], "--alpha means nothing to --pol"),
+        (
+            ["train", "push", "--policy", "prodmp", "--method", "scan"],
+            "--method means nothing to",
+        ),
         (["train", "push", "--policy", "ppo", "--chunk", "3"], "--chunk means nothing to --policy"),
         (["evaluate", "run"], "run holds no checkpoint yet."),
         (["evaluate", "run", "--episodes", "9" * 9], "it must be greater than 0 and at most 65536"),
