@@ -24,14 +24,14 @@ FLOORS = {
         *({"importing", "xla_flags", "outside", "fusion", "tabletop"}, {"physics"}, {"base"}),
         {"mjcf", "checks"},
         *({"sawyer", "jaco"}, {"throw", "pick", "push", "soccer", "faucet"}),
-        *({"camera", "limits"}, {"__init__"}, {"gym"}),
+        *({"camera", "limits"}, {"__init__"}, {"gym", "sb3"}),
     ),
     "configs": (
         *({"fields", "registry"}, {"heads"}, {"base"}, {"imitation"}),
         *({"throw", "pick", "push", "soccer", "faucet"}, {"__init__"}),
     ),
     "train": (
-        *({"system"}, {"runs"}, {"rl"}, {"imitation"}, {"sweeps"}, {"bench"}),
+        *({"system"}, {"runs"}, {"rl"}, {"imitation"}, {"sweeps"}, {"bench", "studies"}),
         *({"commands"}, {"cli"}, {"__init__"}),
     ),
 }

@@ -153,7 +153,7 @@ def idle(config: Config) -> set[str]:
         name
         for part, value in unused
         for name in (settings(value) if dataclasses.is_dataclass(value) else (part,))
-    }
+    } | {*config.head.ignores}
 
 
 def check_idle(config: Config, chosen: Iterable[str]) -> None:
@@ -210,7 +210,7 @@ def check_primitive(config: TrainConfig | CloneConfig) -> None:
             f"--substeps {primitive.substeps} and --chunk {config.chunk} make {steps} integration "
             f"steps; give at most {LARGEST_INTEGRATION}."
         )
-    if primitive.alpha >= 4 * steps:
+    if "method" not in idle(config) and primitive.alpha >= 4 * steps:
         raise UserError(
             f"--alpha is {primitive.alpha}, with which {steps} integration steps (--chunk times "
             f"--substeps) diverge; give less than {4 * steps} or more --substeps."

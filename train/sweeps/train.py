@@ -62,8 +62,11 @@ def sweep(grid: Grid, *, out: Path | None, halving: bool, devices: int, console:
     return complete(created, devices=devices, console=console)
 
 
-def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
+def complete(found: Sweep, *, devices: int, console: Console, again: str | None = None) -> Sweep:
     """Brings a sweep from wherever it is to its end.
+
+    Args:
+      again: the command that goes on after an interruption, if it is not of the sweep alone.
 
     Raises:
       UserError, Stopped, Interrupted: as `sweep`.
@@ -71,7 +74,7 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
     console.print(f"Sweep folder {found.folder}", soft_wrap=True)
     for line in dict.fromkeys(physics.line(member.config) for member in found.runs):
         console.print(line)
-    again = hint("sweep", "--resume", found.folder)
+    again = again or hint("sweep", "--resume", found.folder)
     needs = f"{len(found.runs)} members with {found.runs[0].config.num_envs} environments each"
     with loop.held(found.folder, needs=needs, again=again):
         allow_files(max(map(len, found.groups)))
