@@ -80,8 +80,8 @@ class MjxEnv(Env):
         self.reward_delay = reward_delay
         self.impl = physics.resolve(impl, threads=threads)
         self.home = put(self._settle())
-        self._locate = Kinematics(models.skeleton(self.scene))
         bare = models.without_visuals(self.scene)
+        self._locate = Kinematics(bare)
         self._physics = physics.make(self.impl, bare, substeps=substeps, threads=threads)
 
     # What a robot fills in.

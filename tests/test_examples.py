@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 import pytest
 
-import envs.gym  # noqa: F401 (prints and registers the tasks when first imported)
+import envs.gym
 from ndp_jax import load_policy
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

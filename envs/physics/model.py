@@ -44,19 +44,6 @@ def _weighs(geom: Any) -> bool:
     return not (geom.mass == 0 or geom.parent.explicitinertial or geom.parent.name == "world")
 
 
-def skeleton(scene: Path) -> mujoco.MjModel:
-    """The same kinematics; what MJX might not be able to step is left out."""
-    spec = mujoco.MjSpec.from_file(str(scene))
-    for geom in spec.geoms:
-        geom.contype = geom.conaffinity = 0
-    for part in (*spec.pairs, *spec.sensors):
-        spec.delete(part)
-    spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
-    spec.option.integrator = mujoco.mjtIntegrator.mjINT_EULER
-    spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
-    return spec.compile()
-
-
 def put(model: mujoco.MjModel) -> tuple[mjx.Model, mjx.Data]:
     """A model and its data for MJX in JAX, on this process' first device.
 

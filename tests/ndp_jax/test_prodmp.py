@@ -179,7 +179,7 @@ def test_gradients_equal_finite_differences(x64):
 # Refusals
 
 
-@pytest.mark.parametrize("forcing", {*FORCINGS} - {"unscaled"})
+@pytest.mark.parametrize("forcing", [name for name in FORCINGS if name != "unscaled"])
 def test_a_forcing_that_depends_on_the_start_is_refused(forcing):
     dmp = DMP(forcing=forcing)
     with pytest.raises(ValueError, match=f"forcing is '{forcing}', .* forcing=\"unscaled\"."):
