@@ -59,7 +59,7 @@ def finetune(
     rate = optax.linear_schedule(2e-3, 0.0, updates * passes)
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(rate))
 
-    def output(params, stats, seen):
+    def output(params, stats, seen) -> Any:
         return policy.apply(params, normalize.normalize(stats, seen), *robot(seen))
 
     @jax.jit

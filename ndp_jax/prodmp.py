@@ -113,7 +113,7 @@ def solve(
     else:
         times = None if times is None else tuple(np.asarray(times, float).tolist())
         alpha = dmp.alpha if alpha is None else float(np.clip(alpha, *ALPHA_RANGE))
-        response = _known_responses(dmp, float(t0), times, alpha)
+        response = _known_responses(dmp, np.asarray(t0, float).item(), times, alpha)
     return _motion(dmp, shape, dtype, response, goal, weights, y0, dy0)
 
 
