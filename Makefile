@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint bench constraints clean
+.PHONY: help train test lint bench docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ lint: $(READY) ## ruff and pyright
 
 bench: $(READY) ## measure speed
 	@$(BIN)/ndp bench $(ARGS)
+
+docs: $(READY) ## build the site: site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 constraints: $(READY) ## resolve every pinned version anew, for all Pythons and extras
 	@$(BIN)/python -m pip install -qq uv

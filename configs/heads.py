@@ -25,12 +25,14 @@ class Head:
         function is, `package.module:NAME`, if it takes a second to import.
       settings: which of those that some heads ignore mean something to it: `chunk`, without which
         it is asked at every step, and sections like `primitive`.
+      ignores: settings of those sections that do not.
       about: it, for the help.
       color: in plots.
     """
 
     make: Callable[[Any, Any], Any] | str
     settings: tuple[str, ...] = ("chunk",)
+    ignores: tuple[str, ...] = ()
     about: str = ""
     color: str = "#cc79a7"
 
@@ -54,6 +56,13 @@ HEADS = Registry(
             settings=("chunk", "explore", "primitive"),
             about="T actions through the primitive",
             color="#0072b2",
+        ),
+        "prodmp": Head(
+            "ndp_jax.heads:prodmp",
+            settings=("chunk", "explore", "primitive"),
+            ignores=("forcing", "method"),
+            about="the primitive's forcing unscaled, solved in closed form",
+            color="#56b4e9",
         ),
         "ppo-multi": Head(
             "ndp_jax.heads:direct",

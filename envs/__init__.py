@@ -12,11 +12,12 @@ deviation of the noise on the actions of demonstrations, in action units, that s
 the path and lets seven of eight episodes of the script succeed. They load on first use, so that
 `import envs` alone costs nothing.
 
-A task that is not ours is named `package.module:Class`: a `MjxEnv`, beside which its module may
-have `scripted`, `NOISE` and, for `ndp train`, `PRESET`, a `configs.TrainConfig`. Environments that
-know nothing of robots that are moved by primitives are adapted (`envs.adapt`): brax's by names like
-`brax/reacher`, MuJoCo Playground's like `playground/CartpoleBalance`, and anybody's, or what is adapted
-already, as `package.module:factory`, a function or class that makes it of no arguments.
+A task that is not ours is named `package.module:Class`: a `MjcfEnv`, which makes a task of a scene,
+or another `envs.base.MjxEnv`, beside which its module may have `scripted`, `NOISE` and, for
+`ndp train`, `PRESET`, a `configs.TrainConfig`. Environments that know nothing of robots that are
+moved by primitives are adapted (`envs.adapt`): brax's by names like `brax/reacher`, MuJoCo
+Playground's like `playground/CartpoleBalance`, and anybody's, or what is adapted already, as
+`package.module:factory`, a function or class that makes it of no arguments.
 """
 
 import difflib
@@ -33,6 +34,8 @@ from envs.xla_flags import repair_cpu_compiler
 
 if TYPE_CHECKING:
     from envs.adapted import Adapted
+    from envs.base import MjxEnv
+    from envs.mjcf import MjcfEnv as MjcfEnv
 
 TASKS = ("throw", "pick", "push", "soccer", "faucet")
 
@@ -52,14 +55,18 @@ def make(task: str, *, impl: str = "auto", threads: int | None = None, **overrid
     `adapt`.
 
     Raises `ValueError` for an unknown task, for an `impl` that is unknown or cannot be had here,
-    and for `threads` where it is not C.
+    for `threads` where it is not C, and for a task that is not as it must be.
     """
     if is_foreign(task):
         if threads:
             raise ValueError(f"{task} brings its own physics; leave out threads.")
         return _adapt(_foreign(task, impl), overrides)
-    maker = _outside(task) if is_outside(task) else module(task).make
-    return maker(impl=physics.resolve(impl, threads=threads), threads=threads, **overrides)
+    impl = physics.resolve(impl, threads=threads)
+    if not is_outside(task):
+        return module(task).make(impl=impl, threads=threads, **overrides)
+    env = _outside(task)(impl=impl, threads=threads, **overrides)
+    importlib.import_module("envs.checks").check(env)
+    return env
 
 
 def module(task: str) -> Any:
@@ -161,4 +168,7 @@ def script(task: str) -> Any:
 def __getattr__(name: str) -> Any:
     if name in TASKS:
         return module(name)
+    if name == "MjcfEnv":
+        with importing_mjx():
+            return importlib.import_module("envs.mjcf").MjcfEnv
     raise AttributeError(f"module 'envs' has no attribute {name!r}")

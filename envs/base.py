@@ -1,6 +1,7 @@
 """One environment: everything about robot and object that no task wants to know."""
 
 import abc
+import sys
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,23 @@ from brax.envs.base import Env, State
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from envs import physics
+from envs.physics import model as models
 from envs.physics.data import DYNAMIC, INPUT, Data, fields, put
 from envs.physics.kinematics import Kinematics
-from envs.physics.model import without_visuals
-
-_ASSETS = Path(__file__).parent / "assets"
 
 # MuJoCo's own bound (mjMAXVAL): a simulation with larger numbers has diverged.
 _MAX_VALUE = 1e10
+
+_SETTLING_TIME = 2.5
 
 
 class MjxEnv(Env):
     """A robot and an object in MuJoCo, stepped several times per action.
 
-    A robot says how an action moves it and what it observes, a task says where things start and
-    what is good, `envs.physics` steps the model. The rest is here: building it, settling the start
-    pose once with C MuJoCo, and ending an episode whose numbers stop being finite.
+    A robot says how an action moves it, a task says where things start (`place`), what the policy
+    sees (`observe`), what is good (`reward`) and when it is solved (`outcome`); `envs.physics`
+    steps the model. The rest is here: building it, settling the start pose once with C MuJoCo, and
+    ending an episode whose numbers stop being finite.
 
     `State.pipeline_state` is the `Data` of `mj_model` after the last sub-step: everything that the
     next step needs, and where things are. Forces, contacts and the like are not kept.
@@ -39,8 +41,8 @@ class MjxEnv(Env):
     JAX_DEBUG_INFS it never strikes, so that JAX stops at what comes out. Time limits are the
     caller's business; `episode_length` is the task's. A robot sets `action_scale`, the position
     change of a unit action in the units of `robot_state`, and `action_limit`: actions are clipped
-    to plus and minus that. `State.info` holds what the reward remembers of the episode
-    (`_remember`).
+    to plus and minus that. `State.info` holds what is remembered of the episode (`remember`),
+    `home` is the settled start pose.
     """
 
     action_scale: float
@@ -59,71 +61,42 @@ class MjxEnv(Env):
         impl: str = "jax",
         threads: int | None = None,
     ):
-        """Load `assets/<scene>` (or an absolute path); an action lasts `substeps` time steps.
+        """Load `scene`; an action lasts `substeps` time steps.
 
-        The reward sees the object only every `reward_delay` steps, as the release's ndp and
-        ppo-multi do: after step `first_refresh` and those that follow, before that at its start.
-        `impl` and `threads` are those of `envs.make`.
+        A relative path starts where the module of the class is, or of one that it is made of. The
+        reward sees the object only every `reward_delay` steps, as the release's ndp and ppo-multi
+        do: after step `first_refresh` and those that follow, before that at its start. `impl` and
+        `threads` are those of `envs.make`.
+
+        Raises `ValueError` for a scene that is missing or wrong, diverges before the robot is at
+        rest, or cannot be stepped by `impl`.
         """
         for name, value in (("episode_length", episode_length), ("reward_delay", reward_delay)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1.")
-        self.mj_model = mujoco.MjModel.from_xml_path(str(_ASSETS / scene))
+        self.scene = _find(scene, type(self))
+        self.mj_model = models.load(self.scene)
         self.episode_length = episode_length
         self._substeps = substeps
-        self._reward_delay = reward_delay
+        self.reward_delay = reward_delay
         self.impl = physics.resolve(impl, threads=threads)
-        self._home = put(self._settle(self.mj_model))
-        bare = without_visuals(_ASSETS / scene)
+        self.home = put(self._settle())
+        bare = models.without_visuals(self.scene)
         self._locate = Kinematics(bare)
         self._physics = physics.make(self.impl, bare, substeps=substeps, threads=threads)
 
-    # What a robot and a task fill in.
+    # What a robot fills in.
 
     @abc.abstractmethod
-    def _settle(self, model: mujoco.MjModel) -> mujoco.MjData:
-        """The robot at rest where every episode starts."""
+    def pose(self, data: mujoco.MjData) -> None:
+        """Put the robot into the pose that episodes start in; there it comes to rest."""
 
     @abc.abstractmethod
-    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
-        """Draw an episode's start: put object and goal into the settled `data`."""
-
-    @abc.abstractmethod
-    def _command(self, data: Data, action: Float[Array, "act"]) -> Data:
+    def command(self, data: Data, action: Float[Array, "act"]) -> Data:
         """Hand the action to the robot's drives.
 
         A mocap body jumps at once, `ctrl` moves there evenly over the sub-steps.
         """
-
-    @abc.abstractmethod
-    def _observe(self, data: Data, memory: dict[str, Any]) -> Float[Array, "obs"]:
-        """What the policy sees."""
-
-    @abc.abstractmethod
-    def _points(self, data: Data) -> dict[str, Float[Array, "3"]]:
-        """Where things are that reward and success ask for, m; `object` is one of them."""
-
-    @abc.abstractmethod
-    def _remember(self, points: dict[str, Any]) -> dict[str, Array]:
-        """What the reward has to know of the episode's start."""
-
-    def _update(self, points: dict[str, Any], memory: dict[str, Any]) -> dict[str, Any]:
-        """What to remember after a step."""
-        del points
-        return memory
-
-    @abc.abstractmethod
-    def _reward(
-        self, points: dict[str, Any], memory: dict[str, Any]
-    ) -> dict[str, Float[Array, "*batch"]]:
-        """The named terms of the reward for the robot and the object being at `points`.
-
-        It is paid once per step or, where `pays_every_substep`, after each sub-step.
-        """
-
-    @abc.abstractmethod
-    def _outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
-        """Success, and the distance (m) that the task is about."""
 
     @abc.abstractmethod
     def robot_state(self, state: State) -> tuple[Float[Array, "dof"], Float[Array, "dof"]]:
@@ -133,51 +106,96 @@ class MjxEnv(Env):
     def trace(self, position: Float[np.ndarray, "*batch dof"]) -> Float[np.ndarray, "*batch 3"]:
         """Where the point that a primitive moves is in the world, m, at these robot positions."""
 
+    # What a task fills in.
+
+    @abc.abstractmethod
+    def place(self, data: Data, key: PRNGKeyArray) -> Data:
+        """Draw an episode's start: put object and goal into the settled `data`."""
+
+    @abc.abstractmethod
+    def points(self, data: Data) -> dict[str, Float[Array, "3"]]:
+        """Where things are that the task is about, m; `reward_delay` asks for an `object`."""
+
+    @abc.abstractmethod
+    def observe(self, data: Data, points: dict[str, Any]) -> Float[Array, "obs"]:
+        """What the policy sees; `points` are those of `reward`."""
+
+    @abc.abstractmethod
+    def reward(self, points: dict[str, Any]) -> dict[str, Float[Array, "*batch"]]:
+        """The named terms of the reward for things being at `points`.
+
+        Beside the `points` stands there what is remembered of the episode. It is paid once per step
+        or, where `pays_every_substep`, after each sub-step.
+        """
+
+    @abc.abstractmethod
+    def outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+        """Success, and the distance (m) that the task is about."""
+
+    def remember(self, points: dict[str, Any]) -> dict[str, Array]:
+        """What reward and policy have to know of the episode's start."""
+        del points
+        return {}
+
+    def update(self, points: dict[str, Any]) -> dict[str, Array]:
+        """What a step has changed of it; `points` are those of `reward`."""
+        del points
+        return {}
+
     # brax's interface.
 
     def reset(self, rng: PRNGKeyArray) -> State:
         """A fresh draw of the episode's start; `reward` and `done` are 0."""
-        data: Any = self._locate(self._place(self._home, rng))
-        memory = self._begin(data)
+        data: Any = self._locate(self.place(self.home, rng))
+        points = self.points(data)
+        memory = self._begin(points)
         zero = jnp.zeros(())
         return State(
             pipeline_state=data,
-            obs=self._observe(data, memory),
+            obs=self.observe(data, points | memory),
             reward=zero,
             done=zero,
-            metrics=self._metrics(self._points(data)) | {"nan": zero},
+            metrics=self._metrics(points) | {"nan": zero},
             info=memory,
         )
 
     def step(self, state: State, action: Float[Array, "act"]) -> State:
         """Apply `action` for `dt` seconds."""
         before: Any = state.pipeline_state
-        commanded = self._command(before, action)
+        commanded = self.command(before, action)
         path = self._physics.step(before, commanded)
         after = commanded.replace(**jax.tree.map(itemgetter(-1), path))
         sound = jnp.all(jnp.isfinite(action)) & _is_finite(after)
         if debugging():
             sound = jnp.ones_like(sound)
-        last_sound = _choose(_is_finite(before), before, self._home)
+        last_sound = _choose(_is_finite(before), before, self.home)
         data = self._locate(_choose(sound, after, last_sound))
-        points = self._points(data)
+        points = self.points(data)
         memory = self._recall(before, state.info)
-        if self._reward_delay > 1:
+        if self.reward_delay > 1:
             step = jnp.round(data.time / self.dt)
-            refresh = (step - self.first_refresh) % self._reward_delay == 0
+            refresh = (step - self.first_refresh) % self.reward_delay == 0
             memory["delayed"] = jnp.where(refresh, points["object"], memory["delayed"])
         paid = self._passed(commanded, path, points) if self.pays_every_substep else points
         reward = jnp.where(sound, self._pay(paid, memory), 0)
         nan = 1 - sound.astype(reward.dtype)
-        memory = self._update(points, memory)
+        memory |= self.update(points | memory)
         return state.replace(  # pyright: ignore[reportAttributeAccessIssue] (flax adds it)
             pipeline_state=data,
-            obs=self._observe(data, memory),
+            obs=self.observe(data, points | memory),
             reward=reward,
             done=nan,
             metrics=state.metrics | self._metrics(points) | {"nan": nan},
             info=state.info | memory,
         )
+
+    @property
+    def observation_size(self) -> int:
+        def observe(data: Data) -> Array:
+            points = self.points(data)
+            return self.observe(data, points | self._begin(points))
+
+        return jax.eval_shape(observe, self.home).shape[-1]
 
     @property
     def dt(self) -> float:
@@ -193,43 +211,58 @@ class MjxEnv(Env):
     def backend(self) -> str:
         return "mjx"
 
+    # The start pose.
+
+    def _settle(self) -> mujoco.MjData:
+        model = self.mj_model
+        data = mujoco.MjData(model)
+        self.pose(data)
+        steps = round(_SETTLING_TIME / model.opt.timestep)
+        mujoco.mj_step(model, data, steps)
+        if data.time < (steps - 0.5) * model.opt.timestep:  # MuJoCo has started again
+            raise ValueError(
+                f"The scene {self.scene.name} diverges before the robot is at rest; reduce the "
+                "timestep or the gains of its servos."
+            )
+        rest = mujoco.MjData(model)
+        for name in ("qpos", "mocap_quat", *INPUT):
+            getattr(rest, name)[:] = getattr(data, name)
+        mujoco.mj_forward(model, rest)
+        return rest
+
     # Rewards.
 
-    def _begin(self, data: Data) -> dict[str, Any]:
-        points = self._points(data)
-        delayed = {"delayed": points["object"]} if self._reward_delay > 1 else {}
-        return self._remember(points) | delayed
+    def _begin(self, points: dict[str, Any]) -> dict[str, Any]:
+        delayed = {"delayed": points["object"]} if self.reward_delay > 1 else {}
+        return self.remember(points) | delayed
 
     def _recall(self, data: Data, info: dict[str, Any]) -> dict[str, Any]:
         """The memory in `info`, made anew where an episode begins.
 
         A wrapper that restarts episodes may bring back the physics and leave `info` as it is.
         """
-        begins = data.time == 0
-        return {
-            name: jnp.where(begins, value, info[name]) for name, value in self._begin(data).items()
-        }
+        begins, anew = data.time == 0, self._begin(self.points(data))
+        return {name: jnp.where(begins, value, info[name]) for name, value in anew.items()}
 
     def _passed(
         self, commanded: Data, path: dict[str, Array], points: dict[str, Any]
     ) -> dict[str, Any]:
-        """`_points` after each sub-step, of which the last were at `points`."""
+        """`points` after each sub-step, of which the last were at `points`."""
 
         def passed(dynamic: dict[str, Array]) -> dict[str, Any]:
-            return self._points(self._locate(commanded.replace(**dynamic)))
+            return self.points(self._locate(commanded.replace(**dynamic)))
 
         earlier = jax.vmap(passed)(jax.tree.map(itemgetter(slice(-1)), path))
         return {name: jnp.concatenate([earlier[name], last[None]]) for name, last in points.items()}
 
     def _pay(self, points: dict[str, Any], memory: dict[str, Any]) -> Float[Array, ""]:
-        if self._reward_delay > 1:
-            points = points | {
-                "object": jnp.broadcast_to(memory["delayed"], points["object"].shape)
-            }
-        return sum(self._reward(points, memory).values(), jnp.zeros(())).sum()
+        points = points | memory
+        if self.reward_delay > 1:
+            points["object"] = jnp.broadcast_to(points.pop("delayed"), points["object"].shape)
+        return sum(self.reward(points).values(), jnp.zeros(())).sum()
 
     def _metrics(self, points: dict[str, Any]) -> dict[str, Float[Array, ""]]:
-        success, distance = self._outcome(points)
+        success, distance = self.outcome(points)
         return {"success": success.astype(distance.dtype), "distance": distance}
 
 
@@ -249,3 +282,19 @@ def _choose(condition: Bool[Array, ""], data: Data, other: Data) -> Data:
         for name in DYNAMIC + INPUT
     }
     return data.replace(**choices)
+
+
+def _find(scene: str, kind: type) -> Path:
+    """A scene, next to the module of a class or of one that it is made of.
+
+    Raises `ValueError` if there is none.
+    """
+    files = (getattr(sys.modules[part.__module__], "__file__", None) for part in kind.__mro__)
+    places = [Path(file).parent / scene for file in files if file]
+    for place in places:
+        if place.is_file():
+            return place
+    raise ValueError(
+        f"There is no scene {places[0]}; give {kind.__name__} a path that starts where its module "
+        "is, or an absolute one."
+    )

@@ -68,10 +68,10 @@ class Faucet(GrippingSawyer):
     """
 
     def __init__(self, *, action_scale: float = 0.01, **options: Any):
-        super().__init__(scene="faucet.xml", action_scale=action_scale, **options)
+        super().__init__(scene="assets/faucet.xml", action_scale=action_scale, **options)
         self._faucet = self.mj_model.body("faucet").mocapid.item()
 
-    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
+    def place(self, data: Data, key: PRNGKeyArray) -> Data:
         place = jax.random.uniform(
             key, (2,), minval=jnp.array(_FAUCET_LOW), maxval=jnp.array(_FAUCET_HIGH)
         )
@@ -79,16 +79,14 @@ class Faucet(GrippingSawyer):
         mocap = data.mocap_pos.at[self._faucet].set(faucet)
         return data.replace(mocap_pos=mocap.at[self._goal].set(faucet + jnp.array(_GOAL)))
 
-    def _remember(self, points: dict[str, Any]) -> dict[str, Array]:
+    def remember(self, points: dict[str, Any]) -> dict[str, Array]:
         del points
         return {"start_distance": jnp.linalg.norm(jnp.array(_GOAL))}
 
-    def _reward(
-        self, points: dict[str, Any], memory: dict[str, Any]
-    ) -> dict[str, Float[Array, "*batch"]]:
-        return reward(**points, start_distance=memory["start_distance"])
+    def reward(self, points: dict[str, Any]) -> dict[str, Float[Array, "*batch"]]:
+        return reward(**points)
 
-    def _outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+    def outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         places = {"object": points["object"], "goal": points["goal"]}
         return success(**places), distance(**places)
 

@@ -8,19 +8,17 @@ import numpy as np
 from brax.envs.base import State
 from jaxtyping import Array, Float
 
-from envs.base import MjxEnv
+from envs.mjcf import MjcfEnv
 from envs.physics.data import Data
 
 _JOINTS = 9
 _FINGERS = slice(6, 9)
 _FINGER_COMMAND = 7
-_SETTLING_STEPS = 250
 _ACTION_SCALE = 0.05  # rad
 _CONTROL_STEP = 0.05  # s
-_MAX_LEAD = 0.3  # rad
 
 
-class Jaco(MjxEnv):
+class Jaco(MjcfEnv):
     """Jaco with its three fingers, on the floor, and a cube (edge 8 cm, 0.2 kg).
 
     Action (9,), float: how far the servos' targets move along six arm joints and three fingers, in
@@ -37,68 +35,30 @@ class Jaco(MjxEnv):
 
     action_limit = 5.0
 
-    def __init__(
-        self,
-        *,
-        start_pose: tuple[float, ...],
-        episode_length: int = 55,
-        action_scale: float = _ACTION_SCALE,
-        **options: Any,
-    ):
-        """`start_pose`: nine joints (rad); `action_scale`: rad a target moves per action of 1."""
+    def __init__(self, *, start_pose: tuple[float, ...], episode_length: int = 55, **options: Any):
+        """`start_pose`: nine joints (rad)."""
         self._start_pose = start_pose
-        super().__init__(substeps=5, episode_length=episode_length, **options)
-        self.action_scale = action_scale
-        model = self.mj_model
+        super().__init__(episode_length=episode_length, **options)
         fingers = (f"jaco_link_finger_{number}" for number in (1, 2, 3))
-        self._fingers = jnp.array([model.body(name).id for name in fingers])
-        self._low, self._high = jnp.asarray(model.actuator_ctrlrange.T, float)
+        self._fingers = np.array([self.mj_model.body(name).id for name in fingers])
 
-    @property
-    def action_size(self) -> int:
-        return _JOINTS
-
-    def robot_state(self, state: State) -> tuple[Float[Array, "9"], Float[Array, "9"]]:
-        """Positions (rad) and velocities (rad/s) of the joints."""
-        data: Any = state.pipeline_state
-        return data.qpos[:_JOINTS], data.qvel[:_JOINTS]
-
-    def trace(self, position: Float[np.ndarray, "*batch 9"]) -> Float[np.ndarray, "*batch 3"]:
-        """The finger point, m, at these joints."""
-        data = mujoco.MjData(self.mj_model)
-        fingers = np.asarray(self._fingers)
-
-        def finger_point(joints: Float[np.ndarray, "9"]) -> Float[np.ndarray, "3"]:
-            data.qpos[:_JOINTS] = joints
-            mujoco.mj_kinematics(self.mj_model, data)
-            return data.xipos[fingers].mean(axis=0)
-
-        return np.apply_along_axis(finger_point, -1, position)
-
-    def _settle(self, model: mujoco.MjModel) -> mujoco.MjData:
-        data = mujoco.MjData(model)
+    def pose(self, data: mujoco.MjData) -> None:
         data.qpos[:_JOINTS] = data.ctrl[:] = self._start_pose
-        mujoco.mj_step(model, data, _SETTLING_STEPS)
-        rest = mujoco.MjData(model)
-        rest.qpos[:], rest.ctrl[:] = data.qpos, data.ctrl
-        mujoco.mj_forward(model, rest)
-        return rest
 
-    def _command(self, data: Data, action: Float[Array, "9"]) -> Data:
-        action = jnp.clip(action, -self.action_limit, self.action_limit)
-        action = action.at[_FINGERS].set(action[_FINGER_COMMAND])
-        target = jnp.clip(data.ctrl + self.action_scale * action, self._low, self._high)
-        joints = data.qpos[:_JOINTS]
-        return data.replace(ctrl=jnp.clip(target, joints - _MAX_LEAD, joints + _MAX_LEAD))
+    def command(self, data: Data, action: Float[Array, "9"]) -> Data:
+        return super().command(data, action.at[_FINGERS].set(action[_FINGER_COMMAND]))
+
+    def tip(self, data: Any) -> Float[Array, "3"]:
+        return data.xipos[self._fingers].mean(axis=0)
 
     def _put_cube(self, data: Data, place: Float[Array, "2"]) -> Data:
         return data.replace(qpos=data.qpos.at[9:11].set(place))
 
-    def _observe(self, data: Data, memory: dict[str, Any]) -> Float[Array, "34"]:
-        return jnp.concatenate([data.qpos, data.qvel, self._points(data)["finger"]])
+    def observe(self, data: Data, points: dict[str, Any]) -> Float[Array, "34"]:
+        return jnp.concatenate([data.qpos, data.qvel, points["finger"]])
 
-    def _points(self, data: Data) -> dict[str, Float[Array, "3"]]:
-        return {"finger": data.xipos[self._fingers].mean(axis=0), "object": data.qpos[9:12]}
+    def points(self, data: Data) -> dict[str, Float[Array, "3"]]:
+        return {"finger": self.tip(data), "object": data.qpos[9:12]}
 
 
 class Waypoint(NamedTuple):

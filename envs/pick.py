@@ -63,26 +63,17 @@ class Pick(Jaco):
     pays_every_substep = True
 
     def __init__(self, **options: Any):
-        super().__init__(scene="pick.xml", start_pose=_START_POSE, **options)
+        super().__init__(scene="assets/pick.xml", start_pose=_START_POSE, **options)
 
-    @property
-    def observation_size(self) -> int:
-        return 34
-
-    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
+    def place(self, data: Data, key: PRNGKeyArray) -> Data:
         low, high = jnp.array(_OBJECT_LOW), jnp.array(_OBJECT_HIGH)
         cube = jax.random.uniform(key, (2,), minval=low, maxval=high)
         return self._put_cube(data, cube)
 
-    def _remember(self, points: dict[str, Any]) -> dict[str, Array]:
-        return {}
-
-    def _reward(
-        self, points: dict[str, Any], memory: dict[str, Any]
-    ) -> dict[str, Float[Array, "*batch"]]:
+    def reward(self, points: dict[str, Any]) -> dict[str, Float[Array, "*batch"]]:
         return reward(**points)
 
-    def _outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+    def outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         return success(**points), distance(**points)
 
 

@@ -60,9 +60,9 @@ class Push(Sawyer):
     """
 
     def __init__(self, *, action_scale: float = 0.01, **options: Any):
-        super().__init__(scene="push.xml", action_scale=action_scale, **options)
+        super().__init__(scene="assets/push.xml", action_scale=action_scale, **options)
 
-    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
+    def place(self, data: Data, key: PRNGKeyArray) -> Data:
         puck, goal = draw_start(key)
         puck = data.qpos[-7:].at[:2].set(puck)
         goal = puck[:3].at[:2].set(goal)
@@ -71,16 +71,14 @@ class Push(Sawyer):
             mocap_pos=data.mocap_pos.at[self._goal].set(goal),
         )
 
-    def _remember(self, points: dict[str, Any]) -> dict[str, Array]:
+    def remember(self, points: dict[str, Any]) -> dict[str, Array]:
         start_distance = distance(object=points["object"], goal=points["goal"])
         return {"start_distance": start_distance}
 
-    def _reward(
-        self, points: dict[str, Any], memory: dict[str, Any]
-    ) -> dict[str, Float[Array, "*batch"]]:
-        return reward(**points, start_distance=memory["start_distance"])
+    def reward(self, points: dict[str, Any]) -> dict[str, Float[Array, "*batch"]]:
+        return reward(**points)
 
-    def _outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+    def outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         places = {"object": points["object"], "goal": points["goal"]}
         return success(**places), distance(**places)
 

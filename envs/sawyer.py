@@ -16,7 +16,6 @@ _HAND_HIGH = (0.5, 1.0, 0.5)
 
 # Near rest with the hand at (0, 0.6, 0.2), where the scene has the mocap body.
 _ARM_HOME = (1.926, -0.517, -1.048, 1.640, 1.014, 1.085, 2.316)
-_SETTLING_TIME = 2.5
 
 
 class Sawyer(MjxEnv):
@@ -56,10 +55,6 @@ class Sawyer(MjxEnv):
     def action_size(self) -> int:
         return 3
 
-    @property
-    def observation_size(self) -> int:
-        return 9
-
     def robot_state(self, state: State) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
         """Position (m) and velocity (m/s) of the hand in the world."""
         data: Any = state.pipeline_state
@@ -72,26 +67,19 @@ class Sawyer(MjxEnv):
         """The hand, which is the robot's position itself."""
         return position
 
-    def _settle(self, model: mujoco.MjModel) -> mujoco.MjData:
-        data = mujoco.MjData(model)
+    def pose(self, data: mujoco.MjData) -> None:
         data.qpos[:_ARM_JOINTS] = _ARM_HOME
         data.ctrl[:] = self._resting_ctrl
-        mujoco.mj_step(model, data, round(_SETTLING_TIME / model.opt.timestep))
-        rest = mujoco.MjData(model)
-        rest.qpos[:], rest.ctrl[:] = data.qpos, data.ctrl
-        mujoco.mj_forward(model, rest)
-        return rest
 
-    def _command(self, data: Data, action: Float[Array, "3"]) -> Data:
+    def command(self, data: Data, action: Float[Array, "3"]) -> Data:
         target = data.mocap_pos[self._mocap] + self.action_scale * jnp.clip(action, -1, 1)
         target = jnp.clip(target, np.array(self._hand_low), np.array(_HAND_HIGH))
         return data.replace(mocap_pos=data.mocap_pos.at[self._mocap].set(target))
 
-    def _observe(self, data: Data, memory: dict[str, Any]) -> Float[Array, "9"]:
-        points = self._points(data)
+    def observe(self, data: Data, points: dict[str, Any]) -> Float[Array, "9"]:
         return jnp.concatenate([data.xpos[self._hand], points["object"], points["goal"]])
 
-    def _points(self, data: Data) -> dict[str, Float[Array, "3"]]:
+    def points(self, data: Data) -> dict[str, Float[Array, "3"]]:
         return {
             "finger": data.site_xpos[np.array(self._fingers)].mean(axis=0),
             "object": data.site_xpos[self._object],
@@ -118,7 +106,7 @@ class GrippingSawyer(Sawyer):
     def action_size(self) -> int:
         return 4
 
-    def _command(self, data: Data, action: Float[Array, "4"]) -> Data:
+    def command(self, data: Data, action: Float[Array, "4"]) -> Data:
         closing = jnp.clip(action[3], -1, 1)
-        moved = super()._command(data, action[:3])
+        moved = super().command(data, action[:3])
         return moved.replace(ctrl=jnp.stack([closing, -closing]))

@@ -69,29 +69,27 @@ class Soccer(Sawyer):
     """
 
     def __init__(self, *, action_scale: float = 0.02, **options: Any):
-        super().__init__(scene="soccer.xml", action_scale=action_scale, **options)
+        super().__init__(scene="assets/soccer.xml", action_scale=action_scale, **options)
 
-    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
+    def place(self, data: Data, key: PRNGKeyArray) -> Data:
         ball, goal = draw_start(key)
         return data.replace(
             qpos=data.qpos.at[-3:-1].set(ball),
             mocap_pos=data.mocap_pos.at[self._goal, :2].set(goal),
         )
 
-    def _remember(self, points: dict[str, Any]) -> dict[str, Array]:
+    def remember(self, points: dict[str, Any]) -> dict[str, Array]:
         start_distance = distance(object=points["object"], goal=points["goal"])
         return {"start_distance": start_distance, "reached": jnp.zeros((), bool)}
 
-    def _update(self, points: dict[str, Any], memory: dict[str, Any]) -> dict[str, Any]:
+    def update(self, points: dict[str, Any]) -> dict[str, Array]:
         reached = _reach(points["finger"], points["object"]) < _REACHED
-        return memory | {"reached": memory["reached"] | reached}
+        return {"reached": points["reached"] | reached}
 
-    def _reward(
-        self, points: dict[str, Any], memory: dict[str, Any]
-    ) -> dict[str, Float[Array, "*batch"]]:
-        return reward(**points, start_distance=memory["start_distance"], reached=memory["reached"])
+    def reward(self, points: dict[str, Any]) -> dict[str, Float[Array, "*batch"]]:
+        return reward(**points)
 
-    def _outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+    def outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         places = {"object": points["object"], "goal": points["goal"]}
         return success(**places), distance(**places)
 

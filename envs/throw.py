@@ -67,35 +67,29 @@ class Throw(Jaco):
     """
 
     def __init__(self, **options: Any):
-        super().__init__(scene="throw.xml", start_pose=_START_POSE, **options)
+        super().__init__(scene="assets/throw.xml", start_pose=_START_POSE, **options)
         self._goal = self.mj_model.site("goal").id
 
-    @property
-    def observation_size(self) -> int:
-        return 37
-
-    def _place(self, data: Data, key: PRNGKeyArray) -> Data:
+    def place(self, data: Data, key: PRNGKeyArray) -> Data:
         low, high = jnp.array(_OBJECT_LOW), jnp.array(_OBJECT_HIGH)
         cube = jax.random.uniform(key, (2,), minval=low, maxval=high)
         return self._put_cube(data, cube)
 
-    def _points(self, data: Data) -> dict[str, Float[Array, "3"]]:
-        return super()._points(data) | {"goal": data.site_xpos[self._goal]}
+    def points(self, data: Data) -> dict[str, Float[Array, "3"]]:
+        return super().points(data) | {"goal": data.site_xpos[self._goal]}
 
-    def _remember(self, points: dict[str, Any]) -> dict[str, Array]:
+    def remember(self, points: dict[str, Any]) -> dict[str, Array]:
         return {"to_goal": points["goal"] - points["object"]}
 
-    def _observe(self, data: Data, memory: dict[str, Any]) -> Float[Array, "37"]:
-        return jnp.concatenate([super()._observe(data, memory), memory["to_goal"]])
+    def observe(self, data: Data, points: dict[str, Any]) -> Float[Array, "37"]:
+        return jnp.concatenate([super().observe(data, points), points["to_goal"]])
 
-    def _reward(
-        self, points: dict[str, Any], memory: dict[str, Any]
-    ) -> dict[str, Float[Array, "*batch"]]:
-        start_distance = jnp.linalg.norm(memory["to_goal"])
+    def reward(self, points: dict[str, Any]) -> dict[str, Float[Array, "*batch"]]:
+        start_distance = jnp.linalg.norm(points["to_goal"])
         places = {"object": points["object"], "goal": points["goal"]}
         return reward(**places, start_distance=start_distance)
 
-    def _outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+    def outcome(self, points: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
         places = {"object": points["object"], "goal": points["goal"]}
         return success(**places), distance(**places)
 

@@ -203,7 +203,7 @@ def rollout(
         raise ValueError(
             'method "matrix" has one alpha for all; use method="scan" for one per batch element.'
         )
-    shape = _rollout_shape(dmp, goal, weights, y0, dy0, alpha, tau)
+    shape = rollout_shape(dmp, goal, weights, y0, dy0, alpha, tau)
     _check_duration(tau)
     return _rollout(dmp, shape, goal, weights, y0, dy0, alpha, tau, method)
 
@@ -263,7 +263,7 @@ def step(
         **state._asdict(), goal=goal, weights=weights, alpha=alpha, tau=tau
     )
     shape = np.shape(y0)
-    wanted = _rollout_shape(dmp, goal, weights, position, velocity, alpha, tau)
+    wanted = rollout_shape(dmp, goal, weights, position, velocity, alpha, tau)
     if wanted != shape:
         raise ValueError(
             f"the state began with y0 of shape {shape}, and the step makes {wanted} of it; begin "
@@ -322,10 +322,10 @@ def _rollout(dmp: DMP, shape, goal, weights, y0, dy0, alpha, tau, method) -> Tra
         )
         return _retimed(dmp, stretched, dy0, tau[..., None])
     goal, weights, y0, dy0 = _aligned(dmp, shape, dtype, goal, weights, y0, dy0)
-    alpha = None if alpha is None else _clamped(alpha, dtype)
+    alpha = None if alpha is None else clamped(alpha, dtype)
     if method == "matrix":
         response = responses(dmp) if alpha is None else _response_for(dmp, alpha)
-        return _matrix_rollout(dmp, response, goal, weights, y0, dy0)
+        return matrix_rollout(dmp, response, goal, weights, y0, dy0)
     if alpha is None:
         return _scan_rollout(dmp, goal, weights, y0, dy0, dmp.alpha)
     alpha = jnp.broadcast_to(jnp.broadcast_to(alpha, shape[:-1])[..., None], shape)
@@ -351,17 +351,15 @@ def _step(dmp: DMP, state: DMPState, goal, weights, alpha, tau) -> DMPState:
     def of_batch(value: Any) -> Array:
         return jnp.broadcast_to(jnp.broadcast_to(value, shape[:-1])[..., None], shape)
 
-    alpha = dmp.alpha if alpha is None else of_batch(_clamped(alpha, dtype))
+    alpha = dmp.alpha if alpha is None else of_batch(clamped(alpha, dtype))
     tau = dmp.tau if tau is None else of_batch(jnp.asarray(tau, dtype))
     phase = jnp.asarray(state.phase, dtype) * (1 - dmp.alpha_x / dmp.n_steps)
     offset = goal - state.y0
     if weights is None:
         forcing = jnp.zeros(shape, dtype)
     else:
-        basis = jnp.vectorize(functools.partial(_basis, dmp), signature="(one)->(n)")(
-            phase[..., None]
-        )
-        forcing = jnp.einsum("...dn,...n->...d", weights, basis, precision=lax.Precision.HIGHEST)
+        active = activations(dmp, phase[..., None])
+        forcing = jnp.einsum("...dn,...n->...d", weights, active, precision=lax.Precision.HIGHEST)
         forcing = forcing * amplitude(dmp, offset)
     if dmp.forcing == "hoffmann":
         forcing = forcing - alpha**2 / 4 * of_batch(phase) * offset
@@ -377,12 +375,12 @@ def _aligned(dmp: DMP, shape, dtype, goal, weights, y0, dy0) -> tuple:
     return goal, weights, y0, dy0
 
 
-def _clamped(alpha, dtype) -> Array:
+def clamped(alpha, dtype) -> Array:
     low, high = (jnp.asarray(bound, dtype) for bound in ALPHA_RANGE)
     return lax.clamp(low, jnp.asarray(alpha, dtype), high)
 
 
-def _rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha, tau) -> tuple:
+def rollout_shape(dmp: DMP, goal, weights, y0, dy0, alpha, tau) -> tuple:
     """(..., D), the broadcast shape of all arguments."""
     batches, dims = {}, {}
     if weights is not None:
@@ -448,7 +446,7 @@ def _scan_rollout(dmp: DMP, goal, weights, y0, dy0, alpha) -> Trajectory:
     )
 
 
-def _matrix_rollout(dmp: DMP, response, goal, weights, y0, dy0) -> Trajectory:
+def matrix_rollout(dmp: DMP, response, goal, weights, y0, dy0) -> Trajectory:
     offset = (goal - y0)[..., None]
     inputs = [dy0[..., None], offset]
     if weights is not None:
@@ -480,9 +478,12 @@ def _phases(dmp: DMP) -> np.ndarray:
     return (1 - dmp.alpha_x / dmp.n_steps) ** np.arange(1, dmp.n_steps + 1)
 
 
-def _basis(dmp: DMP, phase: Any) -> Any:
-    """x psi_i(x) / sum_j psi_j(x) of phases (..., 1) as NumPy's, or (1,) as JAX's: (..., N)."""
-    centres = np.exp(-dmp.alpha_x * np.linspace(0, 1, dmp.n_basis))
+def activations(dmp: DMP, phase: Any) -> Any:
+    """x psi_i(x) / sum_j psi_j(x) of phases (..., 1), of NumPy or JAX: (..., N)."""
+    if dmp.n_basis == 1:
+        return phase  # also where a linear one is 0
+    row = (*(1,) * (phase.ndim - 1), dmp.n_basis)
+    centres = np.exp(-dmp.alpha_x * np.linspace(0, 1, dmp.n_basis)).reshape(row)
     widths = (dmp.n_basis**1.5 / centres / dmp.alpha_x).astype(phase.dtype)
     psi = KERNELS[dmp.kernel](widths * (phase - centres.astype(phase.dtype)) ** 2)
     return phase * psi / psi.sum(axis=-1, keepdims=True)
@@ -490,8 +491,8 @@ def _basis(dmp: DMP, phase: Any) -> Any:
 
 @functools.lru_cache
 def _features(dmp: DMP) -> np.ndarray:
-    """`_basis` in every step, (n_steps, N)."""
-    return _basis(dmp, _phases(dmp)[:, None])
+    """`activations` in every step, (n_steps, N)."""
+    return activations(dmp, _phases(dmp)[:, None])
 
 
 @functools.lru_cache

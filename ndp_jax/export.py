@@ -32,20 +32,22 @@ from ndp_jax.normalize import RunningStats, normalize
 from ndp_jax.policies import (
     ActionNoise,
     ActorCritic,
+    ClosedForm,
     DirectHead,
+    Euler,
     PolicyOutput,
     PrimitiveHead,
     TrajectoryNoise,
 )
 from ndp_jax.writing import ParameterHead, PathHead, StrokeHead, Writer, Written
 
-FORMAT = 5
+FORMAT = 6
 """Of the files written; whoever changes a part's fields raises it."""
 
 PARTS = {"Policy": ActorCritic} | {
     part.__name__: part
     for part in (
-        *(PrimitiveHead, DirectHead, DMP, ActionNoise, TrajectoryNoise),
+        *(PrimitiveHead, DirectHead, DMP, Euler, ClosedForm, ActionNoise, TrajectoryNoise),
         *(CNN, Writer, StrokeHead, ParameterHead, PathHead),
     )
 }
@@ -386,7 +388,10 @@ def _build(description: Any, parts: Parts = ()) -> Any:
         kind = values.pop("class")
         if kind not in _known(parts):
             raise ValueError(f"The policy has a part {kind}; give load_policy its class as a part.")
-        return _known(parts)[kind](**values)
+        part = _known(parts)[kind]
+        if issubclass(part, PrimitiveHead) and "method" in values:  # until format 5
+            values["solver"] = Euler(values.pop("method"))
+        return part(**values)
     if isinstance(description, list):
         return tuple(_build(item, parts) for item in description)
     return description

@@ -3,7 +3,7 @@
 from typing import Any, Protocol, runtime_checkable
 
 from ndp_jax.dmp import DMP
-from ndp_jax.policies import DirectHead, PrimitiveHead
+from ndp_jax.policies import ClosedForm, DirectHead, Euler, PrimitiveHead, Solver
 
 CORRELATION = 0.9
 """Of the T actions of a trajectory that is explored as a whole: nearly one action, held."""
@@ -47,6 +47,16 @@ class Settings(Protocol):
 
 def primitive(env: Robot, config: Settings) -> PrimitiveHead:
     """T actions through a primitive that lasts T steps."""
+    settings = config.primitive
+    return _primitive(env, config, forcing=settings.forcing, solver=Euler(settings.method))
+
+
+def prodmp(env: Robot, config: Settings) -> PrimitiveHead:
+    """T actions through a ProDMP that lasts T steps."""
+    return _primitive(env, config, forcing="unscaled", solver=ClosedForm())
+
+
+def _primitive(env: Robot, config: Settings, *, forcing: str, solver: Solver) -> PrimitiveHead:
     chunk, settings = config.steps_per_query, config.primitive
     return PrimitiveHead(
         dmp=DMP(
@@ -54,7 +64,7 @@ def primitive(env: Robot, config: Settings) -> PrimitiveHead:
             n_steps=chunk * settings.substeps,
             alpha_x=settings.alpha_x,
             kernel=settings.kernel,
-            forcing=settings.forcing,
+            forcing=forcing,
         ),
         chunk=chunk,
         action_size=env.action_size,
@@ -63,7 +73,7 @@ def primitive(env: Robot, config: Settings) -> PrimitiveHead:
         goal_scale=settings.goal_scale,
         weight_scale=settings.weight_scale,
         alpha=settings.alpha,
-        method=settings.method,
+        solver=solver,
     )
 
 

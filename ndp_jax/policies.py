@@ -1,9 +1,9 @@
 """Policies that answer one query with the next T actions.
 
 The three policies of the paper are one module with two heads: `PrimitiveHead` integrates a
-dynamic movement primitive (ndp), `DirectHead` outputs the actions themselves (ppo-multi, and ppo
-with T = 1). Everything else is equal: the same actor and critic networks, the same
-state-independent noise, the same T value heads.
+dynamic movement primitive (ndp; prodmp with another solver), `DirectHead` outputs the actions
+themselves (ppo-multi, and ppo with T = 1). Everything else is equal: the same actor and critic
+networks, the same state-independent noise, the same T value heads.
 
 Source: Bahl et al., "Neural Dynamic Policies for End-to-End Sensorimotor Learning", NeurIPS 2020,
 section 3.
@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ndp_jax.dmp import DMP, rollout
 from ndp_jax.networks import CNN, MLP, parameter_dtype
+from ndp_jax.prodmp import solve
 
 OUTPUT_INIT = nn.initializers.orthogonal(0.01)
 """The last layer starts near zero, so that the first actions lie well inside the action box."""
@@ -96,6 +97,46 @@ class TrajectoryHead(ActionHead, Protocol):
         ...
 
 
+@runtime_checkable
+class Solver(Protocol):
+    """How a primitive becomes the path of a movement that begins."""
+
+    def path(
+        self,
+        dmp: DMP,
+        goal: Float[Array, "*batch D"],
+        weights: Float[Array, "*batch D N"],
+        y0: Float[Array, "*batch D"],
+        dy0: Float[Array, "*batch D"],
+        *,
+        alpha: float | Float[Array, ""] | None,
+    ) -> Float[Array, "*batch K D"]:
+        """The n_steps + 1 positions; arguments are those of `ndp_jax.rollout`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Euler:
+    """Explicit Euler steps, as the paper integrates.
+
+    Attributes:
+      method: "matrix" or "scan", see `ndp_jax.rollout`.
+    """
+
+    method: str = "matrix"
+
+    def path(self, dmp, goal, weights, y0, dy0, *, alpha):
+        return rollout(dmp, goal, weights, y0, dy0, alpha=alpha, method=self.method).position
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """The solution itself, of a primitive whose forcing is unscaled: a ProDMP."""
+
+    def path(self, dmp, goal, weights, y0, dy0, *, alpha):
+        return solve(dmp, goal, weights, y0, dy0, alpha=alpha).position
+
+
 class PrimitiveHead(nn.Module):
     """Goal and weights from features, actions from the integrated primitive.
 
@@ -117,7 +158,7 @@ class PrimitiveHead(nn.Module):
       weight_scale: basis weight per unit of network output (and of goal_scale, unless scaled).
       alpha: stiffness in place of `dmp.alpha`, in 1/tau, which may be known only when a compiled
         function runs; None for that of `dmp`.
-      method: "matrix" or "scan", see `ndp_jax.rollout`.
+      solver: how the primitive is integrated, `Euler` or `ClosedForm`.
     """
 
     dmp: DMP
@@ -128,7 +169,7 @@ class PrimitiveHead(nn.Module):
     goal_scale: float | Float[Array, ""]
     weight_scale: float | Float[Array, ""]
     alpha: float | Float[Array, ""] | None = None
-    method: str = "matrix"
+    solver: Solver = Euler()
 
     def __post_init__(self):
         if self.alpha is not None and not isinstance(self.alpha, Tracer):
@@ -170,15 +211,14 @@ class PrimitiveHead(nn.Module):
         offset, weights, rest = jnp.split(parameters, ends, axis=-1)
         goal = position + self.goal_scale * offset
         unit = self.weight_scale * (1 if self.dmp.forcing == "scaled" else self.goal_scale)
-        path = rollout(
+        path = self.solver.path(
             self.dmp,
             goal,
             unit * weights.reshape(*batch, dims, self.dmp.n_basis),
             position,
             velocity * (self.duration / self.dmp.tau),
             alpha=self.alpha,
-            method=self.method,
-        ).position
+        )
         if self.scope:  # else nobody looks
             self.sow("intermediates", "plan", Plan(path=path, goal=goal))
         waypoints = path[..., :: self.dmp.n_steps // self.chunk, :]

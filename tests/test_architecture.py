@@ -22,16 +22,16 @@ FLOORS = {
     ),
     "envs": (
         *({"importing", "xla_flags", "outside", "suites", "fusion", "tabletop", "controllers"},),
-        *({"physics"}, {"base"}),
+        *({"physics"}, {"base"}, {"mjcf", "checks"}),
         *({"sawyer", "jaco"}, {"throw", "pick", "push", "soccer", "faucet"}),
-        *({"camera", "limits", "adapted"}, {"__init__"}, {"gym"}),
+        *({"camera", "limits", "adapted"}, {"__init__"}, {"gym", "sb3"}),
     ),
     "configs": (
         *({"fields", "registry"}, {"heads"}, {"base"}, {"imitation"}),
         *({"throw", "pick", "push", "soccer", "faucet"}, {"__init__"}),
     ),
     "train": (
-        *({"system"}, {"runs"}, {"rl"}, {"imitation"}, {"sweeps"}, {"bench"}),
+        *({"system"}, {"runs"}, {"rl"}, {"imitation"}, {"sweeps"}, {"bench", "studies"}),
         *({"commands"}, {"cli"}, {"__init__"}),
     ),
 }
@@ -155,4 +155,4 @@ def test_tests_mirror_what_they_test() -> None:
 
 
 def test_examples_need_no_learner() -> None:
-    assert imports_of("examples") & MAY_IMPORT.keys() == {"ndp_jax", "envs"}
+    assert imports_of("examples") & MAY_IMPORT.keys() == {"ndp_jax", "envs", "configs"}

@@ -93,9 +93,7 @@ def made(untrained, tmp_path_factory):
     variables = writer.init(jax.random.key(0), jnp.zeros((40, 40)), None)
     about = {"image_size": 40, "start": "predicted"}
     save_writer(digits / "policy.msgpack", writer, variables, about=about)
-    for block in (block for blocks in BLOCKS.values() for block in blocks):
-        if named := re.match(r"# (\w+\.py)\n", block.code):
-            (folder / named[1]).write_text(block.code)
+    shutil.copytree(ROOT / "examples", folder / "examples")
     return folder
 
 

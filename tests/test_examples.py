@@ -8,11 +8,13 @@ from pathlib import Path
 
 import gymnasium
 import imageio
+import jax
+import jax.numpy as jnp
 import mujoco
 import numpy as np
 import pytest
 
-import envs.gym  # noqa: F401 (prints and registers the tasks when first imported)
+import envs.gym
 from ndp_jax import load_policy
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -84,6 +86,26 @@ def test_another_tasks_policy_is_refused(untrained):
     example = runpy.run_path(str(EXAMPLES / "c_mujoco_policy.py"))
     with pytest.raises(SystemExit, match="was trained on soccer, and this is push"):
         example["play"](untrained / "soccer", episodes=1)
+
+
+def test_a_scripted_arm_reaches_the_ball(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    env, script = envs.make("my_task:Reach"), envs.script("my_task:Reach")
+
+    def step(state, _):
+        return jax.vmap(env.step)(state, jnp.clip(script(state), -1, 1)), None
+
+    start = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 64))
+    final, _ = jax.jit(lambda state: jax.lax.scan(step, state, length=50))(start)
+    assert start.metrics["success"].mean() < 0.2
+    assert final.metrics["success"].min() == 1
+
+
+@pytest.mark.parametrize("name", ["my_task.py", "spline.py"])
+def test_readme_shows_them(name):
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    (shown,) = re.findall(rf"```python\n# examples/{name}\n(.*?)```", readme, re.DOTALL)
+    assert shown in (EXAMPLES / name).read_text()
 
 
 def test_a_drawn_curve_is_fitted_and_moved():

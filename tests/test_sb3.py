@@ -16,6 +16,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
+from envs.sb3 import Lanes
+
 EPISODE = 4
 SINGLE = partial(GymEnv, "push", episode_length=EPISODE)
 EXAMPLE = Path(__file__).parents[1] / "examples" / "sb3_ppo.py"
@@ -40,8 +42,7 @@ def test_its_own_vector_environments_drive_single_ones(kind):
     env.close()
 
 
-def test_the_adapter_of_the_example_does_what_theirs_does():
-    Lanes = runpy.run_path(str(EXAMPLE))["Lanes"]
+def test_lanes_do_what_theirs_does():
     many = gymnasium.make_vec(
         "ndp/push-v0", num_envs=2, autoreset_mode="SameStep", episode_length=EPISODE
     )

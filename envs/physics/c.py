@@ -46,6 +46,12 @@ class C:
         self._model = copy.copy(model)
         self._model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         self._substeps = substeps
+        self._progress = np.arange(1, substeps + 1)[:, None] / substeps
+        self._parts = {
+            "time": slice(1),
+            "qpos": slice(1, 1 + model.nq),
+            "qvel": slice(1 + model.nq, None),
+        }
         self.threads = threads
         # Devices of one process step at the same time, each with a crew.
         self._idle: list[Crew] = []
@@ -71,30 +77,31 @@ class C:
         ctrl, target, mocap = (
             np.asarray(field).astype(float).reshape(batch, 1, -1) for field in inputs
         )
-        progress = np.arange(1, self._substeps + 1)[:, None] / self._substeps
         mocap = np.broadcast_to(mocap, (batch, self._substeps, mocap.shape[-1]))
-        control = np.concatenate([ctrl + progress * (target - ctrl), mocap], axis=-1)
-        path = self._roll(start, control).reshape(*time.shape, self._substeps, -1)
-        parts = np.split(path, [1, 1 + self._model.nq], axis=-1)
-        for name, part in zip(("time", "qpos", "qvel"), parts, strict=True):
+        control = np.concatenate([ctrl + self._progress * (target - ctrl), mocap], axis=-1)
+        path = self._roll(start, control)
+        for name, part in self._parts.items():
             field = np.asarray(out[name])
-            field[...] = part.reshape(field.shape)
+            field[...] = path[..., part].reshape(field.shape)
 
     def _roll(
         self, start: Float[np.ndarray, "B state"], control: Float[np.ndarray, "B S control"]
     ) -> Float[np.ndarray, "B S state"]:
         """The states after each sub-step."""
-        path = np.full((*control.shape[:2], start.shape[1]), np.nan)
-        sound = _is_sound(start).all(axis=1) & _is_sound(control).all(axis=(1, 2))
-        if sound.all():
+        path = np.empty((*control.shape[:2], start.shape[1]))
+        if _is_sound(start).all() and _is_sound(control).all():
             self._work(start, control, path)
-        elif sound.any():
+        else:
+            sound = _is_sound(start).all(axis=1) & _is_sound(control).all(axis=(1, 2))
             kept = path[sound]
-            self._work(start[sound], control[sound], kept)
-            path[sound] = kept
+            if sound.any():
+                self._work(start[sound], control[sound], kept)
+            path[:], path[sound] = np.nan, kept
         # After a warning MuJoCo's rollout repeats the state, whose time stands still.
         passed = path[:, -1, 0] - start[:, 0]
-        path[passed < (self._substeps - 0.5) * self._model.opt.timestep] = np.nan
+        stood = passed < (self._substeps - 0.5) * self._model.opt.timestep
+        if stood.any():
+            path[stood] = np.nan
         return path
 
     def _work(self, start: np.ndarray, control: np.ndarray, path: np.ndarray) -> None:

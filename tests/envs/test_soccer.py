@@ -41,7 +41,7 @@ def test_reward_terms_add_up_to_the_releases(table):
 
 def test_reaching_is_remembered_like_in_the_release(env, table):
     points = {name: table[name] for name in ("finger", "object")}
-    after = env._update(points, {"reached": table["reached_before"].astype(bool)})
+    after = env.update(points | {"reached": table["reached_before"].astype(bool)})
     np.testing.assert_array_equal(after["reached"], table["reached_after"].astype(bool))
 
 

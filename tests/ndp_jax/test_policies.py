@@ -7,7 +7,14 @@ import pytest
 
 from ndp_jax import DMP, rollout
 from ndp_jax.distributions import log_prob, sample
-from ndp_jax.policies import ActorCritic, DirectHead, PrimitiveHead, TrajectoryNoise
+from ndp_jax.policies import (
+    ActorCritic,
+    ClosedForm,
+    DirectHead,
+    Euler,
+    PrimitiveHead,
+    TrajectoryNoise,
+)
 
 CHUNK, SUBSTEPS, DIMS, OBSERVED = 5, 8, 3, 9
 
@@ -25,10 +32,13 @@ def primitive_head(**changes):
     return PrimitiveHead(**(settings | changes))
 
 
+UNSCALED = DMP(n_basis=6, n_steps=CHUNK * SUBSTEPS, alpha=5.0, forcing="unscaled")
+
 HEADS = {
     "ndp": primitive_head(),
     "ndp with gripper": primitive_head(action_size=DIMS + 1),
     "ndp, only goals": primitive_head(dmp=DMP(n_basis=0, n_steps=CHUNK * SUBSTEPS, alpha=5.0)),
+    "prodmp": primitive_head(dmp=UNSCALED, solver=ClosedForm()),
     "ppo-multi": DirectHead(chunk=CHUNK, action_size=DIMS),
     "ppo-multi, held": DirectHead(chunk=CHUNK, action_size=DIMS, correlation=0.9),
     "ppo": DirectHead(chunk=1, action_size=DIMS),
@@ -110,6 +120,36 @@ def test_actions_retrace_the_primitive(forcing, unit):
     np.testing.assert_allclose(reached, path[:, -1], atol=1e-5)
     second = position + 0.01 * jnp.sum(mean[:, :2], axis=1)
     np.testing.assert_allclose(second, path[:, 2 * SUBSTEPS], atol=1e-5)
+
+
+def test_the_closed_form_is_what_ever_finer_euler_steps_tend_to():
+    """With the parameters of the network, from a moving robot."""
+    params = initialised(HEADS["prodmp"])[1]
+    params = jax.tree.map(lambda x: 3 * x + 0.1, params)
+
+    def means(head):
+        return ActorCritic(head=head, hidden=(16, 16)).apply(params, *inputs((4,))).mean
+
+    exact = means(HEADS["prodmp"])
+    coarse, fine = (
+        means(primitive_head(dmp=replace(UNSCALED, n_steps=CHUNK * steps), solver=Euler()))
+        for steps in (SUBSTEPS, 50 * SUBSTEPS)
+    )
+    assert 1e-2 < jnp.max(jnp.abs(coarse - exact)) < 1
+    np.testing.assert_allclose(fine, exact, atol=0.02 * float(jnp.max(jnp.abs(exact))))
+
+
+@pytest.mark.parametrize("name", ["ndp", "prodmp", "ppo-multi"])
+def test_a_movement_explored_as_a_whole_is_one_decision(name):
+    policy = ActorCritic(head=HEADS[name], hidden=(16, 16), exploration=TrajectoryNoise())
+    seen = inputs((4,))
+    params = policy.init(jax.random.key(1), *seen)
+    output = policy.apply(params, *seen)
+    assert output.decision.shape == (4, 1, output.log_std.size)
+    actions = policy.actions(output.decision, *seen[1:])
+    np.testing.assert_allclose(actions, output.mean, atol=1e-5)
+    other = policy.actions(output.decision + 0.1, *seen[1:])
+    assert jnp.max(jnp.abs(other - actions)) > 1e-2
 
 
 def test_the_primitive_has_the_alpha_that_is_used_where_it_is_known():

@@ -43,7 +43,7 @@ def numbers(name, *, below=math.inf):
 
 
 @st.composite
-def valid(draw, policies=("ndp", "ppo-multi", "ppo")):
+def valid(draw, policies=("ndp", "prodmp", "ppo-multi", "ppo")):
     """Small configurations whose sizes fit, with numbers from all of their ranges."""
     policy = draw(st.sampled_from(policies))
     chunk, queries, rollouts = draw(st.tuples(*[st.integers(1, n) for n in (4, 3, 2)]))

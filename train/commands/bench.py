@@ -1,90 +1,92 @@
 """`ndp bench`."""
 
-import dataclasses
-import importlib.util
+import importlib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import tyro
 from rich.console import Console
 
-from configs import PRESETS, DigitsConfig, TrainConfig
+from configs.base import Impl
+from train.bench.sizes import Sizes
 from train.commands.command import Command, check_count, check_task
 from train.runs.checks import check, is_foreign
+from train.runs.run import check_place
 from train.system.errors import UserError
+
+TRAINING = {"tasks", "num_envs", "impl"}
+USES = {
+    "dmp": {"batches"},
+    "env": TRAINING,
+    "train": TRAINING,
+    "sweep": TRAINING | {"members"},
+    "startup": TRAINING,
+    "success": TRAINING,
+}
+"""Suites, which are modules of `train.bench`, and the fields of `Sizes` that each of them reads."""
 
 
 @dataclass(frozen=True)
 class Bench(Command):
-    """Time the primitive and the environments, or training, or sweeps, each next to a peer."""
+    """Measure speed next to peers; every table leaves its numbers as JSON, and a figure."""
 
     tasks: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Task names; all if none is given."""
-    num_envs: int | None = None
-    """Environments stepped in parallel; 256 by default, and for --training and --members as many as
-    in the preset."""
-    training: bool = False
-    """Time only training: an update, and what of it are physics, policy and learning."""
+    """Task names; by default push, and for env all."""
+    suite: Literal["dmp", "env", "train", "sweep", "startup", "success", "all"] = "all"
+    """The primitive, environments, updates, sweeps, the start of a run, or wall time to .8 success,
+    which takes an hour and is not among all."""
+    num_envs: tuple[int, ...] = ()
+    """Environments stepped in parallel; one number or several."""
+    batches: tuple[int, ...] = ()
+    """Movements integrated at once, for dmp."""
     members: tuple[int, ...] = ()
-    """Time only sweeps, of so many members each, next to a run alone."""
-    digits: bool = False
-    """Time only a training step on digits, next to PyTorch."""
+    """Members trained at once, for sweep."""
+    impl: Impl | None = None
+    """Physics: C MuJoCo (c), MJX (jax) or MuJoCo Warp (warp); by default c next to jax, and auto
+    for sweep."""
+    thorough: bool = False
+    """More sizes for dmp, env and train, which take an hour or more."""
+    out: Path = Path("bench")
+    """Folder for JSON and figures."""
 
-    def learner(self, task: str) -> TrainConfig:
-        """What training and sweeps of the task are timed with: two updates are worth a run."""
-        preset = PRESETS[task]
-        num_envs = self.num_envs or preset.num_envs
-        steps = max(preset.steps, 2 * num_envs * preset.rollout_steps)
-        return dataclasses.replace(preset, num_envs=num_envs, steps=steps)
+    @property
+    def suites(self) -> list[str]:
+        """Names of what is measured."""
+        return [name for name in USES if name != "success"] if self.suite == "all" else [self.suite]
+
+    @property
+    def sizes(self) -> Sizes:
+        """How much of it."""
+        return Sizes(**{name: getattr(self, name) for name in Sizes._fields})
 
     def check(self) -> None:
-        """Refuses what cannot be timed."""
-        if self.digits:
-            others = {
-                "--num-envs": self.num_envs,
-                "--members": self.members,
-                "--training": self.training,
-            }
-            given = [*self.tasks, *(option for option, value in others.items() if value)]
-            if given:
-                raise UserError(f"--digits is timed alone; leave out {given[0]}.")
-            if not importlib.util.find_spec("torch"):
-                raise UserError("--digits needs the package torch; run `pip install torch`.")
-        if self.training and self.members:
-            raise UserError("--training and --members are timed apart; leave one out.")
-        if self.num_envs is not None:
-            check_count("--num-envs", self.num_envs)
-        for members in self.members:
-            check_count("--members", members)
+        """Refuses what cannot be timed, or means nothing to the suite."""
+        used = {"thorough"}.union(*(USES[name] for name in self.suites))
+        for name, value in self.sizes._asdict().items():
+            option = f"--{name.replace('_', '-')}"
+            if value and name not in used:
+                given = value[0] if name == "tasks" else option
+                raise UserError(f"{given} means nothing to --suite {self.suite}; leave it out.")
+            if name in ("num_envs", "batches", "members"):
+                for count in value:
+                    check_count(option, count)
         for task in self.tasks:
             check_task(task)
-            if is_foreign(task) and not (self.members or self.training):
-                raise UserError(
-                    f"{task} brings its own physics, which is not timed; add --training."
-                )
-            if self.members or self.training:
-                check(self.learner(task))
+            if is_foreign(task):
+                raise UserError(f"{task} brings its own physics, which is not timed; leave it out.")
+        if set(self.suites) - {"dmp", "env"}:
+            for config in self.sizes.configs():
+                check(config)
+        check_place(self.out)
 
     def execute(self, console: Console) -> None:
         import jax
 
-        import envs
-        from train.bench import speed
+        from train.bench.report import report
 
         jax.config.update("jax_enable_compilation_cache", False)  # compiling is measured, too
-        if self.digits:
-            from train.bench.digits import bench_digits
-
-            bench_digits(DigitsConfig(), console=console)
-            return
-        if self.training:
-            from train.bench.training import bench_training
-
-            configs = [self.learner(task) for task in self.tasks or envs.TASKS]
-            bench_training(configs, console=console)
-            return
-        if not self.members:
-            num_envs = self.num_envs or speed.ENVIRONMENTS
-            speed.bench(self.tasks or envs.TASKS, num_envs=num_envs, console=console)
-            return
-        for task in self.tasks or ("push",):
-            speed.bench_sweeps(self.learner(task), self.members, console=console)
+        self.out.mkdir(parents=True, exist_ok=True)
+        for name in self.suites:
+            suite = importlib.import_module(f"train.bench.{name}").SUITE
+            report(name, suite, suite.measure(self.sizes), self.out, console)

@@ -29,17 +29,20 @@ from train.commands.imitate import Imitate
 from train.commands.plot import Plot
 from train.commands.render import Render
 from train.commands.resume import Resume
+from train.commands.study import QUICK, Study
 from train.commands.sweep import Sweep
 from train.commands.tasks import Tasks
 from train.commands.train import Train
 from train.runs.checks import check_known
 from train.runs.run import read_any, read_config, read_imitation
+from train.studies.cells import cells_of
 from train.sweeps.grid import Axis, Range, axis, lay_out, setting_name
 from train.system.errors import UserError
 
 VERBS: dict[str, Any] = {
     "train": Train,
     "sweep": Sweep,
+    "study": Study,
     "demos": Demos,
     "imitate": Imitate[DigitsConfig],
     "resume": Resume,
@@ -50,7 +53,7 @@ VERBS: dict[str, Any] = {
     "tasks": Tasks,
     "bench": Bench,
 }
-RESUMABLE = ("train", "sweep", "imitate")
+RESUMABLE = ("train", "sweep", "study", "imitate")
 """Verbs that --resume turns into `Resume`."""
 
 FLAT = (
@@ -71,6 +74,8 @@ def parse(arguments: Sequence[str]) -> Command:
         return parse_resume(arguments[1:])
     if verb == "imitate":
         return parse_imitate(arguments[1:])
+    if verb == "study":
+        return parse_study(arguments)
     if not verb.startswith("-") and verb not in VERBS:
         nearest = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.0)[0]
         raise UserError(f"There is no command '{verb}'; did you mean '{nearest}'?")
@@ -187,6 +192,24 @@ def parse_sweep(arguments: Sequence[str], preset: TrainConfig | None) -> Sweep:
     return dataclasses.replace(command, grid=grid)
 
 
+def parse_study(arguments: Sequence[str]) -> Study:
+    """Understands `ndp study`: its cells, unless nothing is trained."""
+    words, over = split_over(arguments, TrainConfig)
+    command = cast(Study, parse_plain(words))
+    if command.plot:
+        return command
+    axes = {name: axis(name, values) for name, values in over.items()}
+    extent = {name: getattr(command, name) for name in ("tasks", "seeds", "steps")}
+    if command.quick:
+        for name in QUICK:
+            if extent[name] != getattr(Study(), name):
+                raise UserError(f"--quick says how many {name}; leave out {flag(name)}.")
+        extent = QUICK
+    paper = command.preset == "paper"
+    cells = cells_of(policies=command.policies, axes=axes, **extent, paper=paper)
+    return dataclasses.replace(command, cells=cells)
+
+
 def unfold(
     arguments: Sequence[str], kind: type[Config], preset: Config | None
 ) -> tuple[list[list[str]], dict[str, Axis]]:
@@ -250,7 +273,7 @@ def parse_resume(arguments: Sequence[str]) -> Resume:
         elif word != "--resume":
             others.append(word)
     if not folders:
-        raise UserError("--resume needs a folder; give that of the run or sweep.")
+        raise UserError("--resume needs a folder; give that of the run, sweep or study.")
     known = sorted({flag(name) for name in settings(Resume(Path()))} - {"--folder"})
     for word in others:
         option = word.split("=")[0]

@@ -1,4 +1,4 @@
-"""`ndp resume`, which is also what --resume makes of `ndp train`, `ndp sweep` and `ndp imitate`."""
+"""`ndp resume`, which is also what --resume makes of other verbs."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +11,12 @@ from rich.console import Console
 from configs import TrainConfig
 from configs.base import Impl
 from configs.fields import flag, settings
-from train.commands import imitate, sweep
+from train.commands import imitate, study, sweep
 from train.commands.command import Command, check_count, check_wandb, farewell
 from train.runs.checks import check_sources
 from train.runs.run import changed, load_any, load_config, load_imitation
+from train.studies import folder as studies
+from train.studies.folder import STUDY
 from train.sweeps.folder import SWEEP, load
 from train.system.errors import UserError
 from train.system.hardware import Hardware, check_hardware
@@ -24,19 +26,20 @@ TAKES = {
     "imitation": {"steps", "impl", "threads"},
     "sweep": {"devices"},
     "sweep of imitations": set(),
+    "study": {"devices"},
 }
 """What can be said about the continuation of each kind of folder."""
 
 
 @dataclass(frozen=True)
 class Resume(Command):
-    """Continue a run, an imitation or a sweep from its latest checkpoint, as if nothing had
-    happened."""
+    """Continue a run, an imitation, a sweep or a study from its latest checkpoint, as if nothing
+    had happened."""
 
     folder: tyro.conf.Positional[Path]
-    """Run or sweep folder."""
+    """Run, sweep or study folder."""
     steps: int | None = None
-    """Steps to go on to, not of a sweep; by default as many as it was started with."""
+    """Steps to go on to, of a run; by default as many as it was started with."""
     impl: Impl | None = None
     """Who computes the physics from here on, not bit for bit as before; not of a sweep."""
     threads: int | None = None
@@ -57,6 +60,8 @@ class Resume(Command):
     @cached_property
     def kind(self) -> str:
         """Of the folder: one of `TAKES`."""
+        if (self.folder / STUDY).is_file():
+            return "study"
         if (self.folder / SWEEP).is_file():
             first = load(self.folder).runs[0].config
             return "sweep" if isinstance(first, TrainConfig) else "sweep of imitations"
@@ -71,7 +76,7 @@ class Resume(Command):
                 raise UserError(
                     f"{flag(name)} cannot be given for {self.folder}, {what}; leave it out."
                 )
-        if kind == "sweep":
+        if kind in ("sweep", "study"):
             check_count("--devices", self.hardware.devices)
         elif kind == "run":
             check_wandb(self.wandb)
@@ -92,6 +97,11 @@ class Resume(Command):
 
                 found, devices = load(self.folder), self.hardware.devices
                 sweep.sum_up(complete(found, devices=devices, console=console), console)
+            case "study":
+                from train.studies.train import complete
+
+                found, devices = studies.load(self.folder), self.hardware.devices
+                study.sum_up(complete(found, devices=devices, console=console).folder, console)
             case _:
                 from train.sweeps.imitation import complete
 

@@ -150,11 +150,15 @@ def idle(config: Config) -> set[str]:
     parts = {part for head in HEADS.values() for part in head.settings}
     known = parts & {field.name for field in dataclasses.fields(config)}
     unused = [(part, getattr(config, part)) for part in known - {*config.head.settings}]
-    return idle_of_task(config) | {
-        name
-        for part, value in unused
-        for name in (settings(value) if dataclasses.is_dataclass(value) else (part,))
-    }
+    return (
+        idle_of_task(config)
+        | {
+            name
+            for part, value in unused
+            for name in (settings(value) if dataclasses.is_dataclass(value) else (part,))
+        }
+        | {*config.head.ignores}
+    )
 
 
 def idle_of_task(config: TrainConfig | CloneConfig) -> set[str]:
@@ -227,7 +231,7 @@ def check_primitive(config: TrainConfig | CloneConfig) -> None:
             f"--substeps {primitive.substeps} and --chunk {config.chunk} make {steps} integration "
             f"steps; give at most {LARGEST_INTEGRATION}."
         )
-    if primitive.alpha >= 4 * steps:
+    if "method" not in idle(config) and primitive.alpha >= 4 * steps:
         raise UserError(
             f"--alpha is {primitive.alpha}, with which {steps} integration steps (--chunk times "
             f"--substeps) diverge; give less than {4 * steps} or more --substeps."

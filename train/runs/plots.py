@@ -1,5 +1,6 @@
 """Learning curves."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from itertools import cycle, product
@@ -19,7 +20,8 @@ from train.runs.intervals import bootstrap_interval
 from train.runs.metrics import EVALUATIONS, METRICS, TIMING
 from train.system.errors import UserError
 
-matplotlib.use("Agg")
+if "MPLBACKEND" not in os.environ:  # a notebook has chosen one that shows figures
+    matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

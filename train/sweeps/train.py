@@ -63,8 +63,11 @@ def sweep(grid: Grid, *, out: Path | None, halving: bool, devices: int, console:
     return complete(created, devices=devices, console=console)
 
 
-def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
+def complete(found: Sweep, *, devices: int, console: Console, again: str | None = None) -> Sweep:
     """Brings a sweep from wherever it is to its end.
+
+    Args:
+      again: the command that goes on after an interruption, if it is not of the sweep alone.
 
     Raises:
       UserError, Stopped, Interrupted: as `sweep`.
@@ -73,7 +76,7 @@ def complete(found: Sweep, *, devices: int, console: Console) -> Sweep:
     ours = [member.config for member in found.runs if not is_foreign(member.config.task)]
     for line in dict.fromkeys(map(physics.line, ours)):
         console.print(line)
-    again = hint("sweep", "--resume", found.folder)
+    again = again or hint("sweep", "--resume", found.folder)
     needs = f"{len(found.runs)} members with {found.runs[0].config.num_envs} environments each"
     with loop.held(found.folder, needs=needs, again=again):
         allow_files(max(map(len, found.groups)))

@@ -32,7 +32,7 @@ BOUNDS = {
 
 def episode(env, reset, step, act, start):
     """Actions, positions of the object (time, BATCH, 3), returns and the last state."""
-    points = jax.jit(jax.vmap(env._points))
+    points = jax.jit(jax.vmap(env.points))
     state, actions, objects, returns = start, [], [], 0
     for time in range(env.episode_length):
         actions.append(act(state, time))

@@ -75,7 +75,7 @@ def test_in_float64_it_steps_as_plain_mujoco_does(task):
         state = jax.jit(env.reset)(jax.random.key(0))
         for action in actions(env, 4)[:, 0]:
             before = state.pipeline_state
-            commanded = env._command(before, action)
+            commanded = env.command(before, action)
             path = env._physics.step(before, commanded)
             assert path["qpos"].dtype == np.float64
             for index, (time, qpos, qvel) in enumerate(plain_steps(env, before, commanded)):
@@ -142,7 +142,7 @@ def test_places_in_the_batch_change_no_bit_of_the_physics(push, moving):
     env, *_ = push
     state, then, _ = moving
     before = state.pipeline_state
-    commanded = jax.vmap(env._command)(before, then)
+    commanded = jax.vmap(env.command)(before, then)
     path = jax.vmap(env._physics.step)(before, commanded)
     order = np.random.default_rng(0).permutation(BATCH)
     shuffled = jax.vmap(env._physics.step)(*lane((before, commanded), order))

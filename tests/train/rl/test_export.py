@@ -31,7 +31,7 @@ ENV = Gripping(action_scale=0.05)
 @pytest.fixture(
     scope="module",
     params=[
-        *({"policy": name} for name in ("ndp", "ppo-multi", "ppo")),
+        *({"policy": name} for name in ("ndp", "prodmp", "ppo-multi", "ppo")),
         {"policy": "ndp", "explore": "trajectory", "n_basis": 0},
         {"policy": "ppo-multi", "explore": "trajectory"},
     ],

@@ -108,7 +108,7 @@ def episodes():
     return env, outcome, Plan(path=path, goal=start + 0.1)
 
 
-@pytest.mark.parametrize("policy", ["ndp", "ppo-multi", "ppo"])
+@pytest.mark.parametrize("policy", ["ndp", "prodmp", "ppo-multi", "ppo"])
 def test_plans_lead_from_the_robot_along_its_actions(policy):
     env, config = probes.ConstantReward(), dataclasses.replace(probes.CONFIG, policy=policy)
     env.action_scale = 0.5

@@ -13,7 +13,7 @@ from train.rl import memory
 from train.rl.agent import make_env
 from train.rl.ppo import make_learner
 
-POLICIES = ("ndp", "ppo-multi", "ppo")
+POLICIES = ("ndp", "prodmp", "ppo-multi", "ppo")
 DEFAULT = ("push", "ndp")
 OF_THE_CPU = re.compile(r"cpu|callback|lapack")
 

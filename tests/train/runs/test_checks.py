@@ -21,7 +21,7 @@ from train.system.errors import UserError
 
 @pytest.mark.parametrize("task", envs.TASKS)
 def test_every_preset_passes(task):
-    for policy in ("ndp", "ppo-multi", "ppo"):
+    for policy in ("ndp", "prodmp", "ppo-multi", "ppo"):
         check(dataclasses.replace(PRESETS[task], policy=policy))
 
 
@@ -74,7 +74,7 @@ def test_a_batch_that_may_hang_is_refused(monkeypatch):
             {"network": Network(hidden=[8])},
             r"--hidden is \[8\]; it must be a list of whole",
         ),
-        ({"policy": "dnp"}, "--policy is 'dnp'; it must be one of ndp, ppo-multi, ppo"),
+        ({"policy": "dnp"}, "--policy is 'dnp'; it must be one of ndp, prodmp, ppo-multi, ppo"),
     ],
 )
 def test_what_cannot_run_is_refused_in_one_sentence(changes, sentence):
@@ -130,6 +130,11 @@ def test_a_batch_of_imitated_episodes_that_may_hang_is_refused(monkeypatch):
     monkeypatch.setattr(limits, "version", lambda package: "0.10.2")
     with pytest.raises(UserError, match=r"256 environments of pick may hang"):
         check_imitation(dataclasses.replace(IMITATED["pick"], num_envs=256))
+
+
+def test_a_closed_form_does_not_diverge():
+    primitive = Primitive(substeps=7, alpha=30.0)
+    check(dataclasses.replace(PRESETS["push"], policy="prodmp", chunk=1, primitive=primitive))
 
 
 def test_what_an_imitation_without_primitive_ignores_is_not_looked_at():

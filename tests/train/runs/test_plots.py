@@ -58,7 +58,7 @@ def test_every_policy_is_on_the_image_in_its_color(tmp_path):
             success=np.linspace(0, 1, 20 - seed) ** power,
             config=dataclasses.replace(CONFIG, policy=policy, seed=seed),
         )
-        for policy, power in (("ndp", 1), ("ppo-multi", 2), ("ppo", 3))
+        for policy, power in (("ndp", 1), ("prodmp", 1.5), ("ppo-multi", 2), ("ppo", 3))
         for seed in range(3)
     ]
     image = tmp_path / "curves.png"
