@@ -34,7 +34,6 @@ from envs.xla_flags import repair_cpu_compiler
 
 if TYPE_CHECKING:
     from envs.adapted import Adapted
-    from envs.base import MjxEnv
     from envs.mjcf import MjcfEnv as MjcfEnv
 
 TASKS = ("throw", "pick", "push", "soccer", "faucet")

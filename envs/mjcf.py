@@ -142,7 +142,7 @@ class MjcfEnv(MjxEnv):
         data: Any = state.pipeline_state
         return data.qpos[self.servos.position], data.qvel[self.servos.velocity]
 
-    def tip(self, data: Any) -> Float[Array, "3"]:
+    def tip(self, data: Any) -> Float[Array, "3"] | Float[np.ndarray, "3"]:
         """The point that the robot works with, m, in a `Data` or `mujoco.MjData`."""
         return data.site_xpos[self._part("site", self._tip).id]
 

@@ -17,7 +17,7 @@ MAY_IMPORT = {
 
 FLOORS = {
     "ndp_jax": (
-        *({"dmp", "distributions", "networks", "normalize"}, {"fitting", "policies"}),
+        *({"dmp", "distributions", "networks", "normalize"}, {"fitting", "prodmp"}, {"policies"}),
         *({"heads", "writing"}, {"export"}, {"__init__"}, {"__main__"}),
     ),
     "envs": (

@@ -29,7 +29,7 @@ SCENE = """
       <geom type="sphere" size=".02" group="2" contype="0" conaffinity="0"/>
       <body name="lever" pos="0 0 .5">
         <joint name="turn" axis="0 0 1" range="-2 2"/>
-        <joint name="loose" axis="0 1 0"/>
+        <joint name="loose" axis="0 1 0" stiffness="10" damping="1"/>
         <geom type="capsule" fromto="0 0 0 .1 0 0" size=".01" contype="0" conaffinity="0"/>
         <site name="tip" pos=".1 0 0"/>
       </body>

@@ -7,7 +7,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from configs import HEADS, PRESETS
+from configs import PRESETS
 from configs.base import PresetName
 from train.commands.command import Command, check_count, show
 from train.runs.run import check_free, check_place
@@ -31,8 +31,8 @@ class Study(Command):
 
     tasks: tuple[str, ...] = tuple(PRESETS)
     """Tasks, also the package.module:Class of your own."""
-    policies: tuple[str, ...] = tuple(HEADS)
-    """Policies; the first is compared with each other."""
+    policies: tuple[str, ...] = ("ndp", "ppo-multi", "ppo")
+    """Policies, by default the paper's; the first is compared with each other."""
     seeds: int = 10
     """Of each cell, from 0 on."""
     steps: int | None = None

@@ -133,7 +133,7 @@ def test_plans_lead_from_the_robot_along_its_actions(policy):
         jnp.diff(waypoints, axis=-2) / env.action_scale, mean, atol=1e-5, rtol=1e-4
     )
     assert jnp.std(mean) > 1e-3
-    assert (plan.goal is None) == (policy != "ndp")
+    assert (plan.goal is None) == (policy not in ("ndp", "prodmp"))
 
 
 def test_chosen_episodes_are_filmed_in_their_order(episodes, filmed, tmp_path):

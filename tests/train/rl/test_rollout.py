@@ -141,7 +141,7 @@ def started(env, **changes):
     heads = VALUES[: params["value"]["bias"].size]
     value = {"kernel": 0 * params["value"]["kernel"], "bias": jnp.asarray(heads, jnp.float32)}
     params = {"params": params | {"value": value}}
-    unit = normalize.init().replace(count=jnp.asarray(1e12))
+    unit = normalize.init().replace(count=jnp.float32(1e12))
     return learner, state.replace(params=params, reward=state.reward.replace(stats=unit))
 
 
