@@ -153,26 +153,28 @@ WRONG_VALUES = {
     **dict.fromkeys(
         (
             *("alpha", "alpha_x", "goal_scale", "weight_scale", "learning_rate", "clip"),
-            *("max_kl", "max_grad_norm", "checkpoint_seconds"),
+            *("max_kl", "max_grad_norm", "checkpoint_seconds", "speed", "unit"),
         ),
         st.floats(max_value=0),
     ),
     **dict.fromkeys(
-        ("entropy_coefficient", "value_coefficient", "min_advantage_std"),
+        ("entropy_coefficient", "value_coefficient", "min_advantage_std", "kp", "kd"),
         st.floats(max_value=-1e-30),
     ),
     **dict.fromkeys(
         ("gamma", "gae_lambda"), st.floats(max_value=-1e-30) | st.floats(min_value=1 + 1e-9)
     ),
     **dict.fromkeys(
-        ("policy", "explore", "kernel", "forcing", "method", "impl"),
+        ("policy", "explore", "kernel", "forcing", "method", "impl", "controller"),
         st.sampled_from(("", "NDP", "scan ")),
     ),
     **dict.fromkeys(("eval_every", "threads", "n_basis"), st.integers(max_value=-1)),
     "seed": st.integers(max_value=-1) | st.integers(min_value=2**32),
     "initial_log_std": st.floats(max_value=-10.1) | st.floats(min_value=10.1),
     "hidden": st.sampled_from(((), (0,), (8, -1), (8, 0.5), (True,), ("8",), [8], 8, None, (1e9,))),
+    "joints": st.sampled_from((("a", 1), ["a"], "a", None)),
     "task": st.nothing(),
+    "observation": st.nothing(),
 }
 TOO_LARGE = {
     **dict.fromkeys(
@@ -181,6 +183,7 @@ TOO_LARGE = {
             *("epochs", "threads"),
             *("goal_scale", "weight_scale", "clip", "max_kl", "max_grad_norm", "learning_rate"),
             *("entropy_coefficient", "value_coefficient", "min_advantage_std"),
+            *("speed", "unit", "kp", "kd"),
         ),
         st.sampled_from((10**7, 10**30, 10**400)),
     ),

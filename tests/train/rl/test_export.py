@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -83,8 +84,7 @@ def test_an_exported_policy_is_the_learners(folder, config, state):
         "action_scale": 0.05,
         "action_limit": 5.0,
         "versions": {"jax": "0.12"},
-        "config": dataclasses.asdict(config)
-        | {"network": {"hidden": [16], "initial_log_std": -0.5}},
+        "config": json.loads(json.dumps(dataclasses.asdict(config))),  # lists, no tuples
     }
 
 

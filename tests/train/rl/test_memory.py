@@ -84,7 +84,7 @@ def test_a_run_that_is_too_large_is_refused_before_its_folder_is_made(tmp_path, 
 def test_too_many_episodes_of_evaluation_are_refused(monkeypatch):
     env, config = probes.RewardFromBoth(), dataclasses.replace(wide(8), eval_episodes=10**6)
     monkeypatch.setattr(memory, "free", lambda devices: 2 * MB)
-    monkeypatch.setattr(memory, "poses", lambda state: state.obs)
+    monkeypatch.setattr(memory, "pose", lambda state: state.obs)
     with pytest.raises(UserError, match=r"--eval-episodes 1000000: .*; --eval-episodes \d+ would"):
         memory.check_run(env, config)
 
@@ -105,7 +105,7 @@ def test_what_fits_is_the_most_that_does():
 def test_everything_that_plays_asks(monkeypatch):
     env = probes.RewardFromBoth()
     monkeypatch.setattr(memory, "free", lambda devices: 10**5)
-    monkeypatch.setattr(memory, "poses", lambda state: state.obs)
+    monkeypatch.setattr(memory, "pose", lambda state: state.obs)
     for refused, option in (
         (lambda: memory.check_play(env, num_envs=8, episodes=10**6), "--episodes"),
         (lambda: memory.check_play(env, num_envs=10**6, episodes=8), "--num-envs"),

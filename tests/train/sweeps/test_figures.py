@@ -76,8 +76,8 @@ def test_draws_are_no_grid_even_if_there_are_as_many(tmp_path, monkeypatch):
 
 def test_a_loser_that_never_ended_an_episode_has_no_curve(tmp_path):
     run = Run(tmp_path, 0, PRESETS["push"])
-    for success, ended in (("nan", False), ("0.0", True)):
-        (tmp_path / "metrics.csv").write_text(f"steps,success\n40,nan\n80,{success}\n")
+    for returns, ended in (("nan", False), ("0.0", True)):
+        (tmp_path / "metrics.csv").write_text(f"steps,returns\n40,nan\n80,{returns}\n")
         assert figures.has_curve(run) == ended
 
 
